@@ -1,0 +1,167 @@
+"""A bundle on disk or S3: `OUT/<version>/manifest.json` with everything beside it, `OUT/latest.json` written last.
+
+manifest.json     format, kind, resolved settings, label set, trained labels, licences, SHA-256 of every file
+labels.parquet    the label set with `train_count`, the training documents of each label
+README.md         the model card
+…                 what the kind needs: encoder/, label_LD.npy, terms.parquet
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytagger.corpus.labels import LabelSet, from_table
+from raytagger.encoders.locate import cache_folder
+from raytagger.errors import BundleError, StoreError
+from raytagger.store import Store, check_files, is_s3, join, read_manifest, write_manifest
+
+FORMAT = 1
+LATEST = "latest.json"
+PACKAGES = ("raytagger", "numpy", "pyarrow", "ray", "scikit-learn", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A bundle's files on the local disk, checked."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    bundle_id: str
+    labels: LabelSet
+    train_count_L: np.ndarray
+
+
+def write_labels(folder: Path, labels: LabelSet, train_count_L: np.ndarray) -> None:
+    """Writes `labels.parquet`: the label set, and int64 (L,) training documents of each label."""
+    table = labels.to_table().append_column("train_count", pa.array(train_count_L, pa.int64()))
+    pq.write_table(table, folder / "labels.parquet")
+
+
+def publish(folder: Path, facts: dict[str, Any], out: str, store: Store) -> str:
+    """Writes the manifest, copies the folder to `OUT/<version>` and then points `OUT/latest.json` at it.
+
+    The version is the fingerprint of the content, so that the same training gives the same one.
+
+    Returns:
+        The version.
+    """
+    write_manifest(folder, {"format": FORMAT, "packages": _packages(), "commit": _commit(), **facts})
+    files = read_manifest(folder)["files"]
+    content = json.dumps([files, facts.get("settings"), facts.get("kind")], sort_keys=True)
+    version = hashlib.sha256(content.encode()).hexdigest()[:12]
+    store.upload(folder, join(out, version))
+    store.write_bytes(join(out, LATEST), json.dumps({"version": version}).encode())
+    return version
+
+
+def open_bundle(uri: str, store: Store) -> Opened:
+    """Finds a bundle by `OUT` or `OUT/<version>`, fetches it if it is remote, and checks every file.
+
+    Raises:
+        BundleError: no bundle there, a newer format, or a file that is absent, cut off or altered.
+    """
+    place = pin_bundle(uri, store)
+    try:
+        folder = _fetch(place, store) if is_s3(place) else Path(place).expanduser()
+        manifest = read_manifest(folder)
+        _check_format(manifest, place)
+        check_files(folder, manifest["files"])
+    except StoreError as error:
+        raise BundleError(f"the bundle {place} cannot be opened: {error}") from error
+    table = pq.read_table(folder / "labels.parquet")
+    return Opened(
+        folder,
+        manifest,
+        place.rstrip("/").rsplit("/", 1)[-1],
+        from_table(table),
+        table["train_count"].to_numpy(),
+    )
+
+
+def pin_bundle(uri: str, store: Store) -> str:
+    """`OUT/<version>` for `OUT`, so that every worker of a run loads the same.
+
+    Raises:
+        BundleError: no bundle there.
+    """
+    if store.exists(join(uri, LATEST)):
+        version = json.loads(store.read_bytes(join(uri, LATEST)))["version"]
+        return join(uri, version)
+    if not store.exists(join(uri, "manifest.json")):
+        raise BundleError(
+            "no bundle there",
+            got=uri,
+            expected=f"a folder with {LATEST} or manifest.json",
+            remedy="`raytagger fit` writes one at output.bundle.",
+        )
+    return uri
+
+
+def _check_format(manifest: dict[str, Any], place: str) -> None:
+    found = manifest.get("format")
+    if not isinstance(found, int) or found > FORMAT:
+        raise BundleError(
+            f"the bundle {place} has a newer format",
+            got=found,
+            expected=f"{FORMAT} or older",
+            remedy="Install a newer raytagger.",
+        )
+
+
+def _fetch(place: str, store: Store) -> Path:
+    """Downloads a remote bundle once; its content-addressed version names the folder in the cache."""
+    target = cache_folder() / "bundles" / hashlib.sha256(place.encode()).hexdigest()[:16]
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+            arriving = Path(temporary) / "bundle"
+            store.download(place, arriving)
+            try:
+                check_files(arriving, read_manifest(arriving)["files"])
+                arriving.rename(target)
+            except OSError:
+                if not target.is_dir():  # another process has put it there meanwhile
+                    raise
+    return target
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of the code, where it runs from a checkout."""
+    root = Path(__file__).parents[2]
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    command = [git, "-C", str(root), "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def write_card(folder: Path, title: str, facts: Sequence[tuple[str, object]]) -> None:
+    """Writes the model card."""
+    rows = "\n".join(f"- {name}: {value}" for name, value in facts)
+    (folder / "README.md").write_text(
+        f"# {title}\n\nA bundle of raytagger. Load it with `raytagger.load`.\n\n{rows}\n"
+    )

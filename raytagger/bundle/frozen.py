@@ -1,0 +1,166 @@
+"""The kind `frozen`: nothing was trained; documents meet labels in the spaces of frozen encoders and of terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.bundle.format import Opened
+from raytagger.corpus import LabelSet
+from raytagger.encoders import Encoder, open_encoder
+from raytagger.errors import SettingsError
+from raytagger.schema import BoolArray, FloatArray, Scores
+from raytagger.search import ConstantScorer, DenseScorer, Scorer, SparseLabels, SparseScorer, search_exact
+from raytagger.settings import FitRun, make_run
+from raytagger.store import Store
+from raytagger.vectors import Vocabulary, bm25, idf, tfidf
+
+KINDS = ("dense", "tfidf", "mean", "bm25", "popularity")
+
+
+class FrozenFeatures(NamedTuple):
+    """What a search reads of B documents: unit embeddings, term weights, or neither."""
+
+    documents: int
+    doc_BD: FloatArray | None
+    doc_BV: sp.csr_matrix | None
+    cut_B: BoolArray
+
+
+@dataclass(frozen=True)
+class FrozenTagger:
+    """A tagger without training; see `Tagger` for the attributes it shares with all kinds.
+
+    `search.kind`: `dense` cosine of embeddings, `tfidf` cosine of term weights, `mean` of the two, `bm25`, or
+    `popularity` (the labels' training counts, the same for every document).
+    """
+
+    bundle_id: str
+    manifest: dict[str, Any]
+    labels: LabelSet
+    train_count_L: np.ndarray
+    run: FitRun
+    encoder: Encoder | None
+    label_LD: FloatArray | None
+    vocabulary: Vocabulary | None
+    terms: SparseLabels | None
+
+    @property
+    def keep_k(self) -> int:
+        """Tags kept a document."""
+        return self.run.search.k
+
+    @property
+    def threshold(self) -> float | None:
+        """The least score of a tag."""
+        return self.run.search.threshold
+
+    def encode(self, texts: Sequence[str]) -> FrozenFeatures:
+        """See `Tagger.encode`."""
+        doc_BD, cut_B = None, np.zeros(len(texts), bool)
+        if self.encoder is not None:
+            doc_BD, cut_B = self.encoder.encode(texts, self.run.encoder.prompt)
+        return FrozenFeatures(len(texts), doc_BD, self._weights(texts), cut_B)
+
+    def search(self, features: FrozenFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
+        """See `Tagger.search`. Retired labels and labels without any text are never answered."""
+        allowed = predictable(self.labels)
+        if allowed_L is not None:
+            allowed = allowed & allowed_L
+        return search_exact(self._scorers(features), features.documents, allowed, k)
+
+    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
+        """See `Tagger.tag`."""
+        return self.search(self.encode(texts), k)
+
+    def with_labels(self, newer: LabelSet) -> FrozenTagger:
+        """See `Tagger.with_labels`."""
+        merged = self.labels.merged(newer)
+        old, texts = self.labels.full_texts, merged.full_texts
+        changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
+        added = len(texts) - len(old)
+        label_LD, terms = self.label_LD, self.terms
+        if label_LD is not None and self.encoder is not None:
+            label_LD = np.concatenate([label_LD, np.zeros((added, label_LD.shape[1]), np.float32)])
+            if changed:
+                fresh = [texts[row] for row in changed]
+                label_LD[changed] = self.encoder.encode(fresh, self.run.labels.prompt).vector_BD
+        if self.vocabulary is not None:
+            terms = label_terms(self.vocabulary, texts, self.run.search.kind)
+        counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
+        return replace(self, labels=merged, train_count_L=counts, label_LD=label_LD, terms=terms)
+
+    def _weights(self, texts: Sequence[str]) -> sp.csr_matrix | None:
+        if self.vocabulary is None:
+            return None
+        count_BV = self.vocabulary.count(texts)
+        if self.run.search.kind != "bm25":
+            return tfidf(count_BV, idf(self.vocabulary))
+        count_BV.data[:] = 1
+        return count_BV
+
+    def _scorers(self, features: FrozenFeatures) -> list[Scorer]:
+        scorers: list[Scorer] = []
+        if features.doc_BD is not None and self.label_LD is not None:
+            scorers.append(DenseScorer(features.doc_BD, self.label_LD))
+        if features.doc_BV is not None and self.terms is not None:
+            scorers.append(SparseScorer(features.doc_BV, self.terms))
+        if not scorers:
+            share_L = self.train_count_L / max(int(self.train_count_L.sum()), 1)
+            scorers.append(ConstantScorer(features.documents, share_L.astype(np.float32)))
+        return scorers
+
+
+def predictable(labels: LabelSet) -> BoolArray:
+    """Bool (L,): active labels that have a text."""
+    return labels.active_L & np.array([bool(text) for text in labels.full_texts], bool)
+
+
+def label_terms(vocabulary: Vocabulary, texts: Sequence[str], kind: str) -> SparseLabels:
+    """The labels' side of `tfidf`, `mean` and `bm25`."""
+    count_LV = vocabulary.count(texts)
+    return SparseLabels(bm25(count_LV) if kind == "bm25" else tfidf(count_LV, idf(vocabulary)))
+
+
+def uses_encoder(kind: str) -> bool:
+    """Whether a search kind reads embeddings.
+
+    Raises:
+        SettingsError: the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise SettingsError("search.kind", got=kind, expected=", ".join(KINDS))
+    return kind in ("dense", "mean")
+
+
+def uses_terms(kind: str) -> bool:
+    """Whether a search kind reads terms."""
+    return kind in ("tfidf", "mean", "bm25")
+
+
+def open_frozen(opened: Opened, store: Store, device: str) -> FrozenTagger:
+    """Loads the kind's files."""
+    del store  # everything lies in the bundle
+    run = make_run(opened.manifest["settings"], FitRun, place=f"{opened.folder}/manifest.json")
+    dense, sparse = uses_encoder(run.search.kind), uses_terms(run.search.kind)
+    vocabulary = Vocabulary.load(opened.folder / "terms.parquet") if sparse else None
+    return FrozenTagger(
+        bundle_id=opened.bundle_id,
+        manifest=opened.manifest,
+        labels=opened.labels,
+        train_count_L=opened.train_count_L,
+        run=run,
+        encoder=open_encoder(opened.folder / "encoder", device) if dense else None,
+        label_LD=_read_matrix(opened.folder / "label_LD.npy") if dense else None,
+        vocabulary=vocabulary,
+        terms=label_terms(vocabulary, opened.labels.full_texts, run.search.kind) if vocabulary else None,
+    )
+
+
+def _read_matrix(path: Path) -> FloatArray:
+    return np.load(path, allow_pickle=False).astype(np.float32)

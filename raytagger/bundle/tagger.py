@@ -1,0 +1,54 @@
+"""What a loaded bundle can do, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from raytagger.corpus import LabelSet
+from raytagger.schema import PAD, BoolArray, Scores
+
+
+class Tagger(Protocol):
+    """A loaded bundle.
+
+    Attributes:
+        bundle_id: the bundle's version.
+        manifest: its manifest.
+        labels: the label set it answers from; may be newer than the bundle's own.
+        train_count_L: int64 (L,), training documents of each label; 0 for unseen ones.
+        keep_k, threshold: which labels of a result are kept as tags.
+    """
+
+    bundle_id: str
+    manifest: dict[str, Any]
+    labels: LabelSet
+    train_count_L: np.ndarray
+    keep_k: int
+    threshold: float | None
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        """Document features; they have the attribute `cut_B`, bool (B,), for texts longer than is read."""
+        ...
+
+    def search(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
+        """The k best labels by features, of the allowed ones only."""
+        ...
+
+    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
+        """The k best labels of each text. Batch jobs and the endpoint both call this."""
+        ...
+
+    def with_labels(self, newer: LabelSet) -> Tagger:
+        """The same tagger over a newer label set; only new and reworded labels are encoded."""
+        ...
+
+
+def named(scores: Scores, labels: LabelSet) -> list[list[tuple[str, float]]]:
+    """Scores as (label id, score) pairs a document, best first."""
+    return [
+        [(labels.ids[label], float(score)) for label, score in zip(row, values, strict=True) if label != PAD]
+        for row, values in zip(scores.label_BK, scores.score_BK, strict=True)
+    ]

@@ -1,0 +1,351 @@
+"""The command line: parse, import late, one call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raytagger.console import explained_errors, percent, say, show, show_json, shown_progress, table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Tags large corpora from large, growing label sets.\n\nExample: raytagger fit jobs/frozen.toml",
+)
+corpus_app = typer.Typer(no_args_is_help=True, help="Corpora that can be built on this machine.")
+tags_app = typer.Typer(no_args_is_help=True, help="The tag table.")
+labels_app = typer.Typer(no_args_is_help=True, help="Label sets and their versions.")
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(tags_app, name="tags")
+app.add_typer(labels_app, name="labels")
+
+RunFile = Annotated[str, typer.Argument(metavar="RUN.toml", help="A run file, or the name of a shipped one.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=v", help="Overrides a key of the run file.")]
+Json = Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")]
+Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="OUT or OUT/<version>, local or s3://.")]
+Documents = Annotated[str, typer.Option(help="File, folder or s3:// prefix.")]
+Labels = Annotated[str, typer.Option(help="A newer label set than the bundle's.")]
+Fields = Annotated[list[str] | None, typer.Option("--field", help="A column of the text; may be repeated.")]
+Table = Annotated[str, typer.Argument(metavar="TABLE", help="A tag table, local or s3://.")]
+
+
+@app.command()
+def fit(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Trains (or freezes) a tagger; the bundle lands at output.bundle.
+
+    Example: raytagger fit jobs/frozen.toml --set output.bundle=s3://models/frozen
+    """
+    from raytagger.recipes.fit import fit as fit_run
+    from raytagger.settings import FitRun, read_run
+
+    with explained_errors(), shown_progress() as progress:
+        fitted = fit_run(read_run(run_file, FitRun, overrides or ()), progress)
+    for line in fitted.report.lines():
+        say(line)
+    show_json(fitted.as_dict()) if as_json else show(fitted.line())
+
+
+@app.command()
+def tag(
+    bundle: Bundle,
+    documents: Documents,
+    output: Annotated[str, typer.Option(help="A file that ends in .parquet, or a directory.")],
+    labels: Labels = "",
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    k: Annotated[int, typer.Option(min=1, help="Labels a document.")] = 100,
+    field: Fields = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Tags documents into Parquet: doc_id, label_ids, scores, best first.
+
+    Example: raytagger tag models/frozen --documents docs.parquet --k 10 --output tags.parquet
+    """
+    from raytagger.settings import RetagRun, make_run
+    from raytagger.stream.output import tag_documents
+
+    asked = {"documents": documents, "labels": labels, "splits": split or []}
+    with explained_errors(), shown_progress() as progress:
+        # `--set` reaches source.*, cluster.* and storage.*, as in a run file.
+        values = {"retag": asked, "source": {"fields": field or []}}
+        run = make_run(values, RetagRun, overrides or (), "options")
+        summary = tag_documents(bundle, run, output, k, progress)
+    facts = {
+        "output": output,
+        "read": summary.read,
+        "tagged": summary.tagged,
+        "rejected": dict(summary.rejected),
+        "cut": summary.cut,
+        "seconds": summary.seconds,
+        "documents_per_s": summary.rate_docs_s,
+    }
+    show_json(facts) if as_json else show(summary.line(output))
+
+
+@app.command()
+def evaluate(
+    bundle: Bundle,
+    documents: Documents,
+    labels: Labels = "",
+    split: Annotated[str, typer.Option(help="The split of the ranking metrics; default test.")] = "",
+    zero_shot_split: Annotated[str, typer.Option(help="Splits of ZSR and UR, by commas.")] = "test,zeroshot",
+    group: Annotated[str, typer.Option(help="Bootstrap by this column, such as source.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many documents of a split; 0 for all.")] = 0,
+    field: Fields = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Writes all figures to a file.")] = None,
+) -> None:
+    """Measures a bundle on labelled documents.
+
+    Example: raytagger evaluate models/frozen --documents docs.parquet --split test --json figures.json
+    """
+    from raytagger.bundle import load
+    from raytagger.corpus import read_labels
+    from raytagger.evaluate import Asked
+    from raytagger.evaluate import evaluate as evaluate_tagger
+    from raytagger.settings import SourceSettings
+    from raytagger.store import Store
+
+    with explained_errors(), shown_progress() as progress:
+        store = Store()
+        tagger = load(bundle, store)
+        if labels:
+            tagger = tagger.with_labels(read_labels(store, labels))
+        columns = (group,) if group else ()
+        source = SourceSettings(documents=documents, fields=tuple(field or ()), columns=columns)
+        asked = Asked(split, tuple(filter(None, zero_shot_split.split(","))), group, limit)
+        figures = evaluate_tagger(tagger, store, source, asked, progress)
+    if json_file:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+    show_figures(figures)
+
+
+@app.command()
+def retag(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Tags a whole corpus into the tag table, in one commit.
+
+    Example: ray job submit --working-dir . -- python jobs/retag.py jobs/retag.toml
+    """
+    from raytagger.retag.run import retag as retag_run
+    from raytagger.settings import RetagRun, read_run
+
+    with explained_errors(), shown_progress() as progress:
+        night = retag_run(read_run(run_file, RetagRun, overrides or ()), progress)
+    show_json(night.as_dict()) if as_json else show(night.line())
+
+
+@app.command()
+def serve(
+    run_file: RunFile,
+    port: Annotated[int | None, typer.Option(help="Instead of serve.port.")] = None,
+    overrides: Set = None,
+) -> None:
+    """Serves a bundle: POST /v1/tag, GET /healthz.
+
+    Example: raytagger serve jobs/serve.toml --set serve.bundle=models/frozen --port 8000
+    """
+    from raytagger.serve.app import serve_forever
+    from raytagger.settings import ServeRun, read_run
+
+    sets = [*(overrides or ()), *([f"serve.port={port}"] if port is not None else [])]
+    with explained_errors():
+        serve_forever(read_run(run_file, ServeRun, sets), say)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Checks Ray, storage, encoders, disk and device, and says what to do about what does not work.
+
+    Example: raytagger doctor
+    """
+    from raytagger.doctor import examine
+
+    with explained_errors():
+        findings = examine()
+    if as_json:
+        show_json([vars(finding) for finding in findings])
+    else:
+        show(
+            table(
+                [[f.part, "ok" if f.works else "FAILS", f.detail, f.remedy] for f in findings],
+                ["part", "state", "found", "remedy"],
+            )
+        )
+    raise typer.Exit(0 if all(finding.works or finding.optional for finding in findings) else 1)
+
+
+@corpus_app.command("debian")
+def corpus_debian(
+    output: Annotated[str, typer.Option(help="A folder for docs.parquet and labels.parquet.")],
+    minimum_tagged: Annotated[int, typer.Option(help="Fails where the archive has fewer tagged packages.")] = 5000,
+    as_json: Json = False,
+) -> None:
+    """Builds the Debian corpus from the archive index that this machine's apt knows; no root needed.
+
+    Example: raytagger corpus debian --output corpora/debian
+    """
+    from raytagger.corpus.debian import build_debian
+    from raytagger.corpus.output import write_corpus
+    from raytagger.encoders.locate import cache_folder
+    from raytagger.store import Store
+
+    with explained_errors():
+        corpus = build_debian(cache_folder() / "apt", minimum_tagged=minimum_tagged, progress=say)
+        write_corpus(Store(), output, corpus.documents, corpus.labels, corpus.source)
+    if as_json:
+        show_json({"output": output, **corpus.source})
+    else:
+        show(f"{len(corpus.documents):,} documents, {len(corpus.labels):,} labels: {output}")
+
+
+@corpus_app.command("small")
+def corpus_small(
+    output: Annotated[str, typer.Option(help="A folder for docs.parquet and labels.parquet.")],
+) -> None:
+    """Writes the small corpus that the package carries.
+
+    Example: raytagger corpus small --output corpora/small
+    """
+    from raytagger.corpus.output import write_small
+    from raytagger.store import Store
+
+    with explained_errors():
+        rows = write_small(Store(), output)
+    show(f"{rows:,} documents: {output}")
+
+
+@tags_app.command("history")
+def tags_history(uri: Table, as_json: Json = False) -> None:
+    """Lists the runs, newest first.
+
+    Example: raytagger tags history s3://lake/tags
+    """
+    from raytagger.store import Store
+    from raytagger.store.tags import TagTable
+
+    with explained_errors():
+        commits = [commit for commit in TagTable(Store(), uri).history() if "run_id" in commit]
+    if as_json:
+        show_json(commits)
+        return
+    names = ["version", "run_id", "bundle_id", "label_set_id", "documents_read", "documents_quarantined"]
+    show(table([[commit.get(name, "") for name in names] for commit in commits], names))
+
+
+@tags_app.command("show")
+def tags_show(uri: Table, doc_id: Annotated[str, typer.Argument(metavar="DOC")], as_json: Json = False) -> None:
+    """Shows one document's tags.
+
+    Example: raytagger tags show s3://lake/tags vlc
+    """
+    from raytagger.store import Store
+    from raytagger.store.tags import TagTable
+
+    with explained_errors():
+        row = TagTable(Store(), uri).find(doc_id)
+    if as_json:
+        show_json(row)
+        return
+    show(
+        table(
+            [[label, f"{score:.3f}"] for label, score in zip(row["label_ids"], row["scores"], strict=True)],
+            ["label", "score"],
+        )
+    )
+    show(f"{row['outcome']}, bundle {row['bundle_id']}, run {row['run_id']}, {row['tagged_at']:%Y-%m-%d %H:%M}")
+
+
+@tags_app.command("rejects")
+def tags_rejects(uri: Table, as_json: Json = False) -> None:
+    """Lists the documents that the newest run could not tag.
+
+    Example: raytagger tags rejects s3://lake/tags
+    """
+    from raytagger.store import Store
+    from raytagger.store.tags import TagTable
+
+    with explained_errors():
+        rows = TagTable(Store(), uri).quarantine().to_pylist()
+    if as_json:
+        show_json(rows)
+        return
+    show(
+        table(
+            [[row[name] for name in ("doc_id", "stage", "reason", "error")] for row in rows],
+            ["document", "stage", "reason", "error"],
+        )
+    )
+
+
+@labels_app.command("diff")
+def labels_diff(old: str, new: str, as_json: Json = False) -> None:
+    """Lists the edits between two label files, and what each makes necessary.
+
+    Example: raytagger labels diff labels-may.parquet labels-june.parquet
+    """
+    from raytagger.corpus import read_labels
+    from raytagger.corpus.edits import diff
+    from raytagger.store import Store
+
+    with explained_errors():
+        store = Store()
+        edits = diff(read_labels(store, old), read_labels(store, new))
+    if as_json:
+        show_json([edit.to_dict() for edit in edits])
+        return
+    for edit in edits:
+        show(f"{edit}  # {edit.recompute}")
+
+
+@labels_app.command("apply")
+def labels_apply(
+    edits_file: Annotated[Path, typer.Argument(metavar="EDITS", help="JSON: a list of edits.")],
+    labels: Annotated[str, typer.Argument(metavar="LABELS")],
+    output: Annotated[str, typer.Option(help="Where the new version goes.")],
+) -> None:
+    """Applies edits to a label file.
+
+    Example: raytagger labels apply edits.json labels.parquet --output labels-new.parquet
+    """
+    from raytagger.corpus import read_labels
+    from raytagger.corpus.edits import apply, read_edits
+    from raytagger.corpus.output import write_table
+    from raytagger.store import Store
+
+    with explained_errors():
+        store = Store()
+        newer = apply(read_labels(store, labels), read_edits(edits_file))
+        write_table(store, output, newer.to_table())
+    show(f"{len(newer):,} labels, version {newer.fingerprint}: {output}")
+
+
+def show_figures(figures: dict[str, object]) -> None:
+    """The short table of an evaluation."""
+    names = ("P@1", "nDCG@5", "PSP@5", "ZSR@10", "UR@1", "chance_ZSR@10")
+    intervals = figures["intervals"]
+    rows = [
+        [name, percent(figures[name]), "-".join(percent(end) for end in intervals.get(name) or ())]
+        for name in names
+    ]
+    show(table(rows, ["metric", "%", "95 %"]))
+    show(
+        f"{figures['n_documents']:,} documents, {figures['n_labels']:,} labels "
+        f"({figures['n_unseen_labels']:,} unseen), {figures['documents_per_s']:.0f} documents/s; "
+        f"left out: {figures['n_without_gold']} without gold labels, {figures['n_unknown_gold']} unknown gold labels"
+    )
+    for model, licence in figures["licences"].items():
+        show(f"model {model}: licence {licence}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point of the console script and of the jobs."""
+    app(arguments, prog_name="raytagger")
+
+
+if __name__ == "__main__":
+    main()

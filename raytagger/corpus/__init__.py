@@ -1,0 +1,14 @@
+"""Documents and labels: formats, checks, versions, splits, and the corpora that come with raytagger."""
+
+from raytagger.corpus.documents import DocumentChunk, list_documents, read_documents, read_file, select_splits
+from raytagger.corpus.labels import LabelSet, read_labels
+
+__all__ = [
+    "DocumentChunk",
+    "LabelSet",
+    "list_documents",
+    "read_documents",
+    "read_file",
+    "read_labels",
+    "select_splits",
+]

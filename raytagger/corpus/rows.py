@@ -1,0 +1,242 @@
+"""Rows on their way to columns: what a reader is asked for, what it yields, how values are typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import islice
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
+
+STRINGS = pa.list_(pa.string())
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Kind(Enum):
+    """What a column must hold."""
+
+    ID = auto()  # a string, or an integer that becomes one
+    IDS = auto()  # a list of these
+    TEXT = auto()  # a string
+    FLAG = auto()  # true or false
+    ANY = auto()  # carried through as it is
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a format's reader is asked for.
+
+    Attributes:
+        uri: where the file lies; some formats tell the split by its name.
+        rows: rows of a chunk.
+        kinds: the columns to deliver where the file has them, and what each must hold.
+    """
+
+    uri: str
+    rows: int
+    kinds: Mapping[str, Kind]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder."""
+        return self.uri.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that could not be read: its position in the file from 0, why, and its id where one is known."""
+
+    position: int
+    reason: str
+    error: str
+    doc_id: str = ""
+
+
+@dataclass(frozen=True)
+class RawChunk:
+    """Consecutive rows of a file.
+
+    Attributes:
+        start: position of the first row.
+        table: raw columns.
+        positions: the position of each row of `table`.
+        bad: the rows that could not be read.
+        names: all columns of the file, asked for or not.
+    """
+
+    start: int
+    table: pa.Table
+    positions: list[int]
+    bad: list[BadRow] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+
+
+Format = Callable[[BinaryIO, Request], Iterator[RawChunk]]
+
+
+class Rows(NamedTuple):
+    """Consecutive rows before they become columns."""
+
+    start: int
+    values: list[dict[str, Any]]
+    positions: list[int]
+    bad: list[BadRow]
+
+
+class Column(NamedTuple):
+    """A column's Arrow type, and what brings a value to it or raises TypeError."""
+
+    kind: pa.DataType
+    convert: Callable[[Any], Any]
+
+
+def chunked(lines: Iterable[bytes], rows: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Lines in lists of `rows`, with the position of the first."""
+    iterator, start = iter(lines), 0
+    while chunk := list(islice(iterator, rows)):
+        yield start, chunk
+        start += len(chunk)
+
+
+def choose_columns(kinds: Mapping[str, Kind], head: list[dict[str, Any]]) -> dict[str, Column]:
+    """The columns to deliver: those asked for that the head of the file has.
+
+    A column of kind ANY takes its type from the head: boolean, integer, number, string or list of strings;
+    all else, and what has no value there, becomes JSON text.
+    """
+    present = {name for value in head for name in value}
+    return {
+        name: infer_column([value.get(name) for value in head]) if kind is Kind.ANY else COLUMNS[kind]
+        for name, kind in kinds.items()
+        if name in present
+    }
+
+
+def tabulate(rows: Rows, columns: Mapping[str, Column], names: tuple[str, ...]) -> RawChunk:
+    """Rows as columns. A row with a value that does not fit its column is a bad row."""
+    wrong: dict[int, BadRow] = {}
+    arrays: dict[str, Any] = {}
+    for name, column in columns.items():
+        items = [None] * len(rows.values)
+        for row, value in enumerate(rows.values):
+            try:
+                items[row] = column.convert(value.get(name))
+            except TypeError as error:
+                wrong.setdefault(row, BadRow(rows.positions[row], "wrong_type", f"{name}: {error}"))
+        try:
+            arrays[name] = pa.array(items, column.kind)
+        except UnicodeEncodeError:
+            arrays[name] = _without_surrogates(name, items, column, rows.positions, wrong)
+    ids = next((arrays[name] for name in ("doc_id", "id", "uid") if name in arrays), None)
+    for row, flaw in wrong.items():
+        doc_id = ids[row].as_py() if ids is not None else None
+        rows.bad.append(BadRow(flaw.position, flaw.reason, flaw.error, doc_id or ""))
+    table, positions = pa.table(arrays), rows.positions
+    if wrong:
+        kept = [row for row in range(len(positions)) if row not in wrong]
+        table, positions = table.take(pa.array(kept, pa.int64())), [positions[row] for row in kept]
+    return RawChunk(rows.start, table, positions, sorted(rows.bad, key=_position), names)
+
+
+def infer_column(items: list[Any]) -> Column:
+    """The column for carried values, by the values themselves."""
+    known = [item for item in items if item is not None]
+    if not known:
+        return COLUMNS[Kind.ANY]
+    if all(isinstance(item, bool) for item in known):
+        return COLUMNS[Kind.FLAG]
+    if all(isinstance(item, str) for item in known):
+        return COLUMNS[Kind.TEXT]
+    if all(_is_integer(item) for item in known):
+        return Column(pa.int64(), to_integer)
+    if all(_is_integer(item) or isinstance(item, float) for item in known):
+        return Column(pa.float64(), to_number)
+    if all(isinstance(item, list) and all(isinstance(part, str) for part in item) for item in known):
+        return COLUMNS[Kind.IDS]
+    return COLUMNS[Kind.ANY]
+
+
+def to_id(item: Any) -> str | None:
+    """A string, or an integer as one."""
+    if item is None or isinstance(item, str):
+        return item
+    if _is_integer(item):
+        return str(item)
+    raise TypeError(f"{item!r:.100} is neither a string nor an integer")
+
+
+def to_ids(item: Any) -> list[str] | None:
+    """A list of strings or integers."""
+    if item is None:
+        return None
+    if not isinstance(item, list) or None in item:
+        raise TypeError(f"{item!r:.100} is not a list of strings")
+    return [part if isinstance(part, str) else str(to_id(part)) for part in item]
+
+
+def to_text(item: Any) -> str | None:
+    """A string."""
+    if item is None or isinstance(item, str):
+        return item
+    raise TypeError(f"{item!r:.100} is not a string")
+
+
+def to_flag(item: Any) -> bool | None:
+    """True or false."""
+    if item is None or isinstance(item, bool):
+        return item
+    raise TypeError(f"{item!r:.100} is neither true nor false")
+
+
+def to_integer(item: Any) -> int | None:
+    """An integer of 64 bits."""
+    if item is None or (_is_integer(item) and -(1 << 63) <= item < 1 << 63):
+        return item
+    raise TypeError(f"{item!r:.100} is not an integer of 64 bits")
+
+
+def to_number(item: Any) -> float | None:
+    """A number."""
+    if item is None or isinstance(item, float):
+        return item
+    if _is_integer(item) and abs(item) < 1 << 1023:
+        return float(item)
+    raise TypeError(f"{item!r:.100} is not a number")
+
+
+def to_json(item: Any) -> str | None:
+    """A string as it is, all else as JSON."""
+    return item if item is None or isinstance(item, str) else json.dumps(item)
+
+
+def _is_integer(item: Any) -> bool:
+    return isinstance(item, int) and not isinstance(item, bool)
+
+
+def _position(row: BadRow) -> int:
+    return row.position
+
+
+def _without_surrogates(
+    name: str, items: list[Any], column: Column, positions: list[int], wrong: dict[int, BadRow]
+) -> pa.Array:
+    """Half a surrogate pair, which JSON's escapes can spell, is no text: its row is a bad row."""
+    for row, item in enumerate(items):
+        try:
+            pa.array([item], column.kind)
+        except UnicodeEncodeError as error:
+            wrong.setdefault(row, BadRow(positions[row], "not_utf8", f"{name}: {error}"))
+            items[row] = None
+    return pa.array(items, column.kind)
+
+
+COLUMNS = {
+    Kind.ID: Column(pa.string(), to_id),
+    Kind.IDS: Column(STRINGS, to_ids),
+    Kind.TEXT: Column(pa.string(), to_text),
+    Kind.FLAG: Column(pa.bool_(), to_flag),
+    Kind.ANY: Column(pa.string(), to_json),
+}

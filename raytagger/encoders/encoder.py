@@ -1,0 +1,70 @@
+"""What an encoder is: texts in, unit vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from raytagger.errors import CorpusError
+from raytagger.schema import BoolArray, FloatArray
+
+
+class Embedded(NamedTuple):
+    """Encoded texts.
+
+    Attributes:
+        vector_BD: float32 (B, D), rows of unit length, each value rounded to float16 so that cached and fresh
+            embeddings are the same.
+        cut_B: bool (B,), True where a text was longer than the encoder reads.
+    """
+
+    vector_BD: FloatArray
+    cut_B: BoolArray
+
+
+class Encoder(Protocol):
+    """A text encoder. Implementations: transformer, causal, sentence-transformers, static, http."""
+
+    @property
+    def width(self) -> int:
+        """D, the width of an embedding."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Changes when the same text would get another embedding: weights, pooling, length."""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """The model's licence as its card states it, or `unknown`."""
+        ...
+
+    def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
+        """Embeds texts in their order, each with `prompt` put before it."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes what is needed to load it again."""
+        ...
+
+
+def finish(vector_BD: np.ndarray, texts: Sequence[str]) -> FloatArray:
+    """Unit length, then float16 precision in float32.
+
+    Raises:
+        CorpusError: a vector is not finite; names the first text of that kind.
+    """
+    norm_B = np.linalg.norm(vector_BD.astype(np.float32), axis=1, keepdims=True)
+    if not np.isfinite(norm_B).all():
+        row = int(np.flatnonzero(~np.isfinite(norm_B[:, 0]))[0])
+        raise CorpusError(
+            "the encoder gave a vector that is not finite",
+            got=f"text {texts[row][:80]!r}",
+            remedy="Look at the text; if all texts fail, the weights are damaged.",
+        )
+    unit = vector_BD / np.maximum(norm_B, 1e-12)
+    return unit.astype(np.float16).astype(np.float32)

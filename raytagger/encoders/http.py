@@ -1,0 +1,109 @@
+"""An encoder behind an HTTP endpoint that speaks the OpenAI embeddings protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from raytagger.encoders.encoder import Embedded, finish
+from raytagger.errors import CapacityError, SettingsError
+from raytagger.settings import EncoderSettings
+
+TEXTS_A_REQUEST = 64
+TRIES = 5
+TIMEOUT_S = 120.0
+BUSY = (429, 500, 502, 503, 504)
+
+
+class HttpEncoder:
+    """Posts texts to `PATH/embeddings` and reads the vectors.
+
+    The bearer token is taken from the environment variable that `encoder.key_variable` names and is never stored.
+    Such an endpoint does not say where it cuts a text.
+
+    Raises:
+        SettingsError: the endpoint is unreachable, refuses, or answers in another form.
+    """
+
+    def __init__(self, settings: EncoderSettings, folder: str) -> None:
+        self._settings, self._url = settings, folder.rstrip("/")
+        self._width = 0
+
+    @property
+    def width(self) -> int:
+        """D, asked of the endpoint once."""
+        if not self._width:
+            self._width = self._post(["width"]).shape[1]
+        return self._width
+
+    @property
+    def identity(self) -> str:
+        """Address and model name; an endpoint that changes its weights must change one of them."""
+        facts = ["http", self._url, self._settings.model]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    @property
+    def licence(self) -> str:
+        """An endpoint states none."""
+        return "unknown"
+
+    def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
+        """See `Encoder.encode`. Busy answers are tried again with growing pauses.
+
+        Raises:
+            CapacityError: the endpoint stays busy.
+        """
+        parts = [
+            self._post([prompt + text for text in texts[start : start + TEXTS_A_REQUEST]])
+            for start in range(0, len(texts), TEXTS_A_REQUEST)
+        ]
+        vector_BD = np.concatenate(parts) if parts else np.zeros((0, self.width), np.float32)
+        return Embedded(finish(vector_BD, texts), np.zeros(len(texts), bool))
+
+    def save(self, folder: Path) -> None:
+        """Nothing to write but the settings, which the bundle keeps."""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _post(self, texts: list[str]) -> np.ndarray:
+        key = os.environ.get(self._settings.key_variable, "")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        body = {"model": self._settings.model, "input": texts}
+        for attempt in range(TRIES):
+            try:
+                answer = httpx.post(f"{self._url}/embeddings", json=body, headers=headers, timeout=TIMEOUT_S)
+            except httpx.HTTPError as error:
+                raise SettingsError(
+                    f"the embeddings endpoint cannot be reached: {error}",
+                    got=self._url,
+                    remedy="Check encoder.path.",
+                ) from error
+            if answer.status_code not in BUSY:
+                return self._read(answer, len(texts))
+            time.sleep(0.2 * 2**attempt)
+        raise CapacityError(
+            f"the embeddings endpoint stayed busy over {TRIES} tries",
+            got=f"HTTP {answer.status_code} {self._url}",
+        )
+
+    def _read(self, answer: httpx.Response, rows: int) -> np.ndarray:
+        try:
+            answer.raise_for_status()
+            data = sorted(answer.json()["data"], key=lambda item: item["index"])
+            vector_BD = np.array([item["embedding"] for item in data], np.float32)
+        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
+            raise SettingsError(
+                f"the embeddings endpoint answered HTTP {answer.status_code} in an unexpected form",
+                got=answer.text[:200],
+                expected='{"data": [{"index": 0, "embedding": […]}]}',
+                remedy=f"Check encoder.path, encoder.model and {self._settings.key_variable}.",
+            ) from error
+        if len(vector_BD) != rows:
+            raise SettingsError("the embeddings endpoint lost texts", got=len(vector_BD), expected=str(rows))
+        return vector_BD

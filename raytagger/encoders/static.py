@@ -1,0 +1,90 @@
+"""Static token vectors: the mean of a table's rows. The cheapest encoder, and no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from raytagger.encoders.encoder import Embedded, finish
+from raytagger.encoders.locate import read_licence, weights_digest
+from raytagger.errors import SettingsError
+from raytagger.settings import EncoderSettings
+
+
+class StaticEncoder:
+    """Means of token vectors, read from one `*.safetensors` table and a tokenizer file.
+
+    Raises:
+        SettingsError: the folder lacks either, or the table is damaged.
+    """
+
+    def __init__(self, settings: EncoderSettings, folder: str) -> None:
+        self._settings, self._folder = settings, folder
+        self._table_file, self._tokenizer_file = _files(folder)
+        try:
+            tables = [table for table in load_file(self._table_file).values() if table.ndim == 2]
+            self._tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
+        except (SafetensorError, ValueError) as error:
+            raise SettingsError(f"{folder} cannot be loaded: {error}", remedy="Fetch the model again.") from error
+        self._table_VD = max(tables, key=len).astype(np.float32)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.width = self._table_VD.shape[1]
+
+    @property
+    def identity(self) -> str:
+        """Weights and length."""
+        weights = weights_digest(str(self._table_file.parent)), self._table_file.stat().st_size
+        facts = [*weights, self._settings.max_tokens]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    @property
+    def licence(self) -> str:
+        """As the model card states it; wordllama's package is MIT."""
+        return "mit" if Path(self._folder).name == "wordllama" else read_licence(self._folder)
+
+    def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
+        """See `Encoder.encode`. A text without any token gets the zero vector."""
+        limit = self._settings.max_tokens
+        rows = self._tokenizer.encode_batch_fast([prompt + text for text in texts], add_special_tokens=False)
+        ids = [row.ids[:limit] for row in rows]
+        cut_B = np.array([len(row) > limit for row in rows], bool)
+        sum_BD = np.zeros((len(texts), self.width), np.float32)
+        length_B = np.array([len(row) for row in ids], np.int64)
+        if length_B.sum():
+            filled = np.flatnonzero(length_B)
+            flat = np.concatenate([np.asarray(ids[row], np.int64) for row in filled])
+            starts = np.concatenate([[0], np.cumsum(length_B[filled])[:-1]])
+            sum_BD[filled] = np.add.reduceat(self._table_VD[flat], starts, axis=0)
+        return Embedded(finish(sum_BD, texts), cut_B)
+
+    def save(self, folder: Path) -> None:
+        """Copies the table and the tokenizer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._table_file, folder / "model.safetensors")
+        shutil.copyfile(self._tokenizer_file, folder / "tokenizer.json")
+        (folder / "README.md").write_text(f"---\nlicense: {self.licence}\n---\n")
+
+
+def _files(folder: str) -> tuple[Path, Path]:
+    tables = sorted(Path(folder).rglob("*.safetensors"))
+    tokenizers = [
+        *Path(folder).glob("tokenizer.json"),
+        *sorted(Path(folder).rglob("*_tokenizer_config.json")),
+    ]
+    if not tables or not tokenizers:
+        raise SettingsError(
+            "no static vectors there",
+            got=folder,
+            expected="a folder with a .safetensors table and tokenizer.json",
+            remedy="For the packaged table: pip install 'raytagger[models]' and encoder.path = \"wordllama\".",
+        )
+    return tables[0], tokenizers[0]

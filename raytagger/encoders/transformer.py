@@ -1,0 +1,173 @@
+"""Any Hugging Face encoder, bidirectional or causal, read through transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from raytagger.encoders.batches import length_batches
+from raytagger.encoders.encoder import Embedded, finish
+from raytagger.encoders.locate import read_licence, weights_digest
+from raytagger.errors import CapacityError, SettingsError
+from raytagger.settings import EncoderSettings
+
+POOLINGS = ("mean", "cls", "last")
+LONG = ("cut", "mean")
+# No tokenizer in use makes a token of more characters than this on average over a whole text.
+CHARACTERS_A_TOKEN = 64
+
+
+class Pieces(NamedTuple):
+    """Texts as token ids: a row a piece, and the text that each piece belongs to."""
+
+    ids: list[list[int]]
+    owner_P: np.ndarray
+    cut_B: np.ndarray
+
+
+class TransformerEncoder:
+    """Embeds texts with a transformer on CPU or GPU.
+
+    `causal` models take the hidden state of the last token, after an end-of-sequence token, and run in bfloat16
+    on a GPU; all others run in float32.
+
+    Raises:
+        SettingsError: the model cannot be loaded, or pooling or long is unknown.
+    """
+
+    def __init__(self, settings: EncoderSettings, folder: str) -> None:
+        self._causal = settings.kind == "causal"
+        self._pooling = "last" if self._causal else settings.pooling
+        if self._pooling not in POOLINGS:
+            raise SettingsError("encoder.pooling", got=settings.pooling, expected=", ".join(POOLINGS))
+        if settings.long not in LONG:
+            raise SettingsError("encoder.long", got=settings.long, expected=", ".join(LONG))
+        self._settings, self._folder = settings, folder
+        self._device = pick_device(settings.device)
+        self._tokenizer, self._model = _load(folder, self._device, self._causal)
+        self.width = int(self._model.config.hidden_size)
+
+    @property
+    def identity(self) -> str:
+        """Weights, pooling and length; the device and the batch size do not matter."""
+        weights = weights_digest(self._folder) if Path(self._folder).is_dir() else self._folder
+        facts = [weights, self._pooling, self._settings.max_tokens, self._settings.long, self._causal]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    @property
+    def licence(self) -> str:
+        """As the model card states it."""
+        return read_licence(self._folder)
+
+    def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
+        """See `Encoder.encode`. The cost is that of the padded tokens; texts are batched by length."""
+        if not texts:
+            return Embedded(np.zeros((0, self.width), np.float32), np.zeros(0, bool))
+        pieces = self._tokenize([prompt + text for text in texts] if prompt else list(texts))
+        lengths = np.array([len(ids) for ids in pieces.ids])
+        vector_PD = np.empty((len(lengths), self.width), np.float32)
+        for rows in length_batches(lengths, self._settings.batch_tokens):
+            vector_PD[rows] = self._forward([pieces.ids[row] for row in rows])
+        if len(lengths) > len(texts):
+            vector_PD = _mean_of_pieces(vector_PD, lengths, pieces.owner_P, len(texts))
+        return Embedded(finish(vector_PD, texts), pieces.cut_B)
+
+    def save(self, folder: Path) -> None:
+        """Writes model and tokenizer in Hugging Face layout (safetensors), with the model card's licence."""
+        self._model.save_pretrained(folder)
+        self._tokenizer.save_pretrained(folder)
+        (folder / "README.md").write_text(f"---\nlicense: {self.licence}\n---\n")
+
+    def _tokenize(self, texts: list[str]) -> Pieces:
+        limit = self._settings.max_tokens
+        if self._settings.long == "cut":
+            texts = [text[: CHARACTERS_A_TOKEN * limit] for text in texts]
+        room = limit - 1 if self._causal else limit
+        encoded = self._tokenizer(
+            texts,
+            truncation=True,
+            max_length=room,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_overflowing_tokens=True,
+        )
+        owner = np.array(encoded["overflow_to_sample_mapping"])
+        count_B = np.bincount(owner, minlength=len(texts))
+        ids: list[list[int]] = encoded["input_ids"]
+        if self._settings.long == "cut":
+            first = np.unique(owner, return_index=True)[1]
+            ids, owner = [ids[row] for row in first], owner[first]
+        if self._causal:
+            end = self._tokenizer.eos_token_id
+            ids = [row if row and row[-1] == end else [*row, end] for row in ids]
+        return Pieces(ids, owner, (count_B > 1) & (self._settings.long == "cut"))
+
+    @torch.inference_mode()
+    def _forward(self, ids: list[list[int]]) -> np.ndarray:
+        width = max(map(len, ids))
+        pad = self._tokenizer.pad_token_id or 0
+        token_BT = torch.tensor([row + [pad] * (width - len(row)) for row in ids], device=self._device)
+        length_B = torch.tensor([len(row) for row in ids], device=self._device)
+        mask_BT = torch.arange(width, device=self._device)[None, :] < length_B[:, None]
+        try:
+            hidden_BTD = self._model(input_ids=token_BT, attention_mask=mask_BT.long()).last_hidden_state
+        except torch.OutOfMemoryError as error:
+            if len(ids) == 1:
+                raise CapacityError(
+                    "the GPU cannot hold a single text",
+                    got=f"{width} tokens",
+                    remedy="Lower encoder.max_tokens.",
+                ) from error
+            half = len(ids) // 2
+            return np.concatenate([self._forward(ids[:half]), self._forward(ids[half:])])
+        return _pool(hidden_BTD, mask_BT, self._pooling).float().cpu().numpy()
+
+
+def pick_device(name: str) -> str:
+    """The device itself; `auto` is CUDA, then MPS, then the CPU, as there is one."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _load(folder: str, device: str, causal: bool) -> tuple[Any, Any]:
+    dtype = torch.bfloat16 if causal and device != "cpu" else torch.float32
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModel.from_pretrained(folder, dtype=dtype)
+    except Exception as error:
+        raise SettingsError(
+            f"the encoder cannot be loaded: {(str(error).splitlines() or [''])[0][:200]}",
+            got=folder,
+            remedy="Check encoder.path: a Hugging Face name (needs the hub or its cache) or a folder with weights.",
+        ) from error
+    return tokenizer, model.to(device).eval()
+
+
+def _pool(hidden_BTD: torch.Tensor, mask_BT: torch.Tensor, pooling: str) -> torch.Tensor:
+    if pooling == "cls":
+        return hidden_BTD[:, 0]
+    if pooling == "last":
+        last_B = mask_BT.sum(1) - 1
+        return hidden_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
+    weight_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
+    return (hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1).clamp(min=1)
+
+
+def _mean_of_pieces(vector_PD: np.ndarray, length_P: np.ndarray, owner_P: np.ndarray, texts: int) -> np.ndarray:
+    """A text's vector is the mean of its pieces' unit vectors, weighted by their tokens."""
+    unit_PD = vector_PD / np.maximum(np.linalg.norm(vector_PD, axis=1, keepdims=True), 1e-12)
+    total_BD = np.zeros((texts, vector_PD.shape[1]), np.float32)
+    np.add.at(total_BD, owner_P, unit_PD * length_P[:, None].astype(np.float32))
+    return total_BD

@@ -1,0 +1,270 @@
+"""Measuring a bundle: ranking metrics on one split, zero-shot metrics on splits that hold unseen labels."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from raytagger import metrics
+from raytagger.bundle import Tagger
+from raytagger.corpus import read_documents, select_splits
+from raytagger.errors import CorpusError
+from raytagger.progress import Progress, silent
+from raytagger.schema import BoolArray, Scores
+from raytagger.search import keep_tags
+from raytagger.settings import SourceSettings
+from raytagger.store import Store
+
+DEPTH = 100
+PSP_A, PSP_B = 0.55, 1.5
+RANKING = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")
+ZERO_SHOT = ("ZSR@10", "ZSR@50", "ZSR@100", "UR@1", "UR@5")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to measure.
+
+    Attributes:
+        split: the split of the ranking metrics; "" means `test` where documents have splits, else all.
+        zero_shot_splits: the splits of ZSR and UR; those that are absent are passed over.
+        group: the column by which the bootstrap draws documents; "" draws them one by one.
+        limit: at most so many documents of each split, 0 for all.
+        seed: of the bootstrap.
+    """
+
+    split: str = ""
+    zero_shot_splits: tuple[str, ...] = ("test", "zeroshot")
+    group: str = ""
+    limit: int = 0
+    seed: int = 0
+
+
+@dataclass
+class _Gathered:
+    """Per-document values of one family of metrics, chunk by chunk."""
+
+    values: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    groups: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, name: str, values: np.ndarray) -> None:
+        self.values.setdefault(name, []).append(values)
+
+    def joined(self, name: str) -> np.ndarray:
+        return np.concatenate(self.values.get(name, [np.zeros(0)]))
+
+    def mean(self, name: str) -> float | None:
+        values = self.joined(name)
+        return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+    def interval(self, name: str, seed: int) -> list[float] | None:
+        values = self.joined(name)
+        if not np.isfinite(values).any():
+            return None
+        found = metrics.interval(values, np.concatenate(self.groups), seed=seed)
+        return [found.low, found.high]
+
+
+def evaluate(
+    tagger: Tagger, store: Store, source: SourceSettings, asked: Asked, progress: Progress = silent
+) -> dict[str, Any]:
+    """Measures a tagger on labelled documents.
+
+    Every key of DESIGN's list is present, as a fraction, or None where it is undefined. F1 is that of the tags kept
+    (`search.k`, `search.threshold`). `intervals` has 95 % bootstrap intervals of nDCG@5, ZSR@10 and UR@1.
+
+    Raises:
+        CorpusError: the split does not exist, or no document of it has a known gold label.
+    """
+    split = _find_split(store, source, asked.split)
+    evaluation = _Evaluation(tagger, unseen_labels(tagger))
+    for part in _parts(store, source, asked, split):
+        evaluation.add(part)
+        progress("evaluating", evaluation.n_tagged)
+    if not evaluation.kept:
+        raise CorpusError(
+            "no document to evaluate on",
+            got=f"split {split or 'all'}: {evaluation.n_without_gold} documents without a known gold label",
+            expected="at least one document with labels of the label set",
+        )
+    return evaluation.summary(asked) | {"split": split or None}
+
+
+def unseen_labels(tagger: Tagger) -> BoolArray:
+    """Bool (L,): by the label file's own column `seen`, else the labels that the bundle did not train on."""
+    if tagger.labels.seen is not None:
+        return ~np.array(tagger.labels.seen, bool)
+    return tagger.train_count_L == 0
+
+
+def gold_matrix(
+    label_ids: Sequence[Sequence[str] | None], index: dict[str, int]
+) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Gold labels as bool CSR (B, L), and int64 (B,): how many of each document are outside the label set."""
+    sets = [set(ids or ()) for ids in label_ids]
+    rows = [sorted(index[label] for label in labels if label in index) for labels in sets]
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    indices = np.array([label for row in rows for label in row], np.int64)
+    matrix = sp.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=(len(rows), len(index)))
+    unknown_B = np.array([len(labels) for labels in sets], np.int64) - np.diff(indptr)
+    return matrix, unknown_B
+
+
+def _find_split(store: Store, source: SourceSettings, asked: str) -> str:
+    """The split to measure on; one pass over the splits alone where one is named."""
+    names = {
+        name for chunk in read_documents(store, source) for name in pc.unique(chunk.documents["split"]).to_pylist()
+    } - {None}
+    if asked and asked not in names:
+        raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)) or "no --split")
+    if asked or not names:
+        return asked
+    if "test" not in names:
+        raise CorpusError("no split test", got=sorted(names), remedy="Name the split to measure on with --split.")
+    return "test"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Documents of a chunk that are measured: which count for ranking, which for zero-shot, and their groups."""
+
+    documents: pa.Table
+    in_split: BoolArray
+    in_zero_shot: BoolArray
+    group: np.ndarray
+
+
+def _parts(store: Store, source: SourceSettings, asked: Asked, split: str) -> Iterator[_Part]:
+    taken: Counter[str | None] = Counter()
+    position = 0
+    for chunk in read_documents(store, source):
+        documents = select_splits(chunk.documents, (split, *asked.zero_shot_splits) if split else ())
+        if asked.limit:
+            documents = _limited(documents, taken, asked.limit)
+        if not len(documents):
+            continue
+        names = documents["split"].to_pylist()
+        own = np.arange(position, position + len(names))
+        position += len(names)
+        yield _Part(
+            documents,
+            np.array([not split or name == split for name in names], bool),
+            np.array([not split or name in asked.zero_shot_splits for name in names], bool),
+            documents[asked.group].to_numpy() if asked.group else own,
+        )
+
+
+def _limited(documents: pa.Table, taken: Counter[str | None], limit: int) -> pa.Table:
+    kept = []
+    for row, name in enumerate(documents["split"].to_pylist()):
+        taken[name] += 1
+        if taken[name] <= limit:
+            kept.append(row)
+    return documents.take(pa.array(kept, pa.int64()))
+
+
+@dataclass
+class _Evaluation:
+    """What is gathered over the parts of a corpus, and its summary."""
+
+    tagger: Tagger
+    unseen_L: BoolArray
+    ranking: _Gathered = field(default_factory=_Gathered)
+    zero_shot: _Gathered = field(default_factory=_Gathered)
+    kept: list[sp.csr_matrix] = field(default_factory=list)
+    gold: list[sp.csr_matrix] = field(default_factory=list)
+    n_unseen_pairs: int = 0
+    n_without_gold: int = 0
+    n_unknown_gold: int = 0
+    n_tagged: int = 0
+    n_cut: int = 0
+    tag_s: float = 0.0
+
+    def add(self, part: _Part) -> None:
+        """Tags a part once and measures it for both families."""
+        gold, unknown_B = gold_matrix(part.documents["labels"].to_pylist(), self.tagger.labels.index)
+        self.n_unknown_gold += int(unknown_B[part.in_split].sum())
+        started = time.perf_counter()
+        features = self.tagger.encode(part.documents["text"].to_pylist())
+        scores = self.tagger.search(features, DEPTH)
+        self.tag_s += time.perf_counter() - started
+        self.n_tagged += len(scores)
+        self.n_cut += int(features.cut_B.sum())
+        has_gold = metrics.count_gold(gold) > 0
+        self.n_without_gold += int((part.in_split & ~has_gold).sum())
+        rows = np.flatnonzero(part.in_split & has_gold)
+        if len(rows):
+            self.ranking.groups.append(part.group[rows])
+            self._add_ranking(_rows(scores, rows), gold[rows])
+        rows = np.flatnonzero(part.in_zero_shot & (metrics.count_gold(gold[:, self.unseen_L]) > 0))
+        if len(rows):
+            self.zero_shot.groups.append(part.group[rows])
+            only_unseen = self.tagger.search(features, DEPTH, self.unseen_L)
+            self._add_zero_shot(_rows(scores, rows), _rows(only_unseen, rows), gold[rows])
+
+    def summary(self, asked: Asked) -> dict[str, Any]:
+        """Every key of the evaluation."""
+        kept, gold = sp.vstack(self.kept, format="csr"), sp.vstack(self.gold, format="csr")
+        result: dict[str, Any] = {name: self.ranking.mean(name) for name in RANKING}
+        result |= {f"PSP@{k}": self._psp(k) for k in (1, 3, 5)}
+        result["micro_F1"], result["macro_F1"] = metrics.micro_f1(kept, gold), metrics.macro_f1(kept, gold)
+        # Scores of a bundle that is not calibrated are no probabilities: there is no calibration to measure.
+        result["ECE_seen"] = result["ECE_unseen"] = None
+        result |= {name: self.zero_shot.mean(name) for name in ZERO_SHOT}
+        chance = metrics.chance_zsr(len(self.tagger.labels), 10) if self.unseen_L.any() else None
+        families = (("nDCG@5", self.ranking), ("ZSR@10", self.zero_shot), ("UR@1", self.zero_shot))
+        return result | {
+            "chance_ZSR@10": chance,
+            "n_documents": gold.shape[0],
+            "n_without_gold": self.n_without_gold,
+            "n_unknown_gold": self.n_unknown_gold,
+            "n_labels": len(self.tagger.labels),
+            "n_unseen_labels": int(self.unseen_L.sum()),
+            "n_unseen_pairs": self.n_unseen_pairs,
+            "documents_per_s": self.n_tagged / self.tag_s,
+            "share_cut": self.n_cut / self.n_tagged,
+            "zero_shot_splits": list(asked.zero_shot_splits),
+            "intervals": {name: family.interval(name, asked.seed) for name, family in families},
+            "bundle": self.tagger.bundle_id,
+            "licences": self.tagger.manifest.get("licences", {}),
+        }
+
+    def _add_ranking(self, scores: Scores, gold: sp.csr_matrix) -> None:
+        for k in (1, 3, 5):
+            self.ranking.add(f"P@{k}", metrics.precision_at(scores, gold, k))
+        for k in (5, 10):
+            self.ranking.add(f"R@{k}", metrics.recall_at(scores, gold, k))
+        self.ranking.add("nDCG@5", metrics.ndcg_at(scores, gold, 5))
+        documents = int(self.tagger.manifest["train_documents"])
+        if documents:
+            propensity_L = metrics.propensities(self.tagger.train_count_L, documents, PSP_A, PSP_B)
+            for k in (1, 3, 5):
+                gains = metrics.psp_gains(scores, gold, propensity_L, k)
+                self.ranking.add(f"PSP@{k} gain", gains.numerator_B)
+                self.ranking.add(f"PSP@{k} best", gains.denominator_B)
+        tags = keep_tags(scores, self.tagger.keep_k, self.tagger.threshold)
+        self.kept.append(metrics.tag_matrix(tags, len(self.tagger.labels)))
+        self.gold.append(gold)
+
+    def _add_zero_shot(self, scores: Scores, only_unseen: Scores, gold: sp.csr_matrix) -> None:
+        for k in (10, 50, 100):
+            self.zero_shot.add(f"ZSR@{k}", metrics.zsr_at(scores, gold, self.unseen_L, k))
+        for k in (1, 5):
+            self.zero_shot.add(f"UR@{k}", metrics.ur_at(only_unseen, gold, self.unseen_L, k))
+        self.n_unseen_pairs += int(gold[:, self.unseen_L].sum())
+
+    def _psp(self, k: int) -> float | None:
+        best = self.ranking.joined(f"PSP@{k} best").sum()
+        return float(self.ranking.joined(f"PSP@{k} gain").sum() / best) if best else None
+
+
+def _rows(scores: Scores, rows: np.ndarray) -> Scores:
+    return Scores(scores.label_BK[rows], scores.score_BK[rows])

@@ -1,0 +1,168 @@
+"""The frozen tagger: nothing is learnt but term frequencies, and every label is embedded once.
+
+count     one pass over the training documents: terms, and documents of each label
+embed     label texts through the frozen encoder, into the bank
+publish   labels, vocabulary, label matrix and encoder as a bundle
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from raytagger.bundle import publish, write_card, write_labels
+from raytagger.bundle.frozen import uses_encoder, uses_terms
+from raytagger.corpus import LabelSet, read_documents, read_labels, select_splits
+from raytagger.corpus.report import CorpusReport
+from raytagger.encoders import load_encoder, save_encoder
+from raytagger.errors import SettingsError
+from raytagger.labels import LabelBank
+from raytagger.progress import Progress, silent
+from raytagger.settings import FitRun, to_values
+from raytagger.store import Store, join, parent
+from raytagger.vectors import TermCounts, Vocabulary
+
+
+@dataclass
+class Counts:
+    """What the pass over the corpus gathers: terms, training documents in all and of each label, and the report."""
+
+    terms: TermCounts
+    count_L: np.ndarray
+    report: CorpusReport
+    documents: int = 0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` did: where the bundle is, how many labels were encoded, and what the corpus looked like."""
+
+    bundle: str
+    version: str
+    labels: int
+    trained_labels: int
+    encoded_labels: int
+    report: CorpusReport
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return {**vars(self), "report": self.report.as_dict()}
+
+    def line(self) -> str:
+        """For a person."""
+        return (
+            f"{self.labels:,} labels, {self.trained_labels:,} of them with training documents, "
+            f"{self.encoded_labels:,} encoded now, {self.seconds:.1f} s: {join(self.bundle, self.version)}"
+        )
+
+
+def fit_frozen(run: FitRun, progress: Progress = silent) -> Fitted:
+    """Makes a bundle of kind `frozen`.
+
+    Without `source.documents` the terms come from the labels alone and no label counts as seen.
+
+    Raises:
+        SettingsError: no labels or no output are named, or the search kind or encoder is unknown.
+        CorpusError: documents or labels cannot be read.
+    """
+    _check(run)
+    store, started = Store(run.storage), time.perf_counter()
+    labels = read_labels(store, run.source.labels, run.source.format)
+    counts = _count(run, store, labels, progress)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_labels(folder, labels, counts.count_L)
+        if uses_terms(run.search.kind):
+            counts.terms.add(labels.full_texts)
+            Vocabulary.from_counts(counts.terms).save(folder / "terms.parquet")
+        licences, encoded = _embed(run, store, labels, folder, progress)
+        version = _publish(run, store, labels, counts, folder, licences)
+    trained = int((counts.count_L > 0).sum())
+    seconds = time.perf_counter() - started
+    return Fitted(run.output.bundle, version, len(labels), trained, encoded, counts.report, seconds)
+
+
+def _check(run: FitRun) -> None:
+    if not run.source.labels:
+        raise SettingsError("source.labels is empty", expected="a label file")
+    if not run.output.bundle:
+        raise SettingsError("output.bundle is empty", expected="a folder or s3:// prefix")
+    if run.labels.encoder not in ("", run.encoder.path):
+        raise SettingsError(
+            "labels.encoder must be the document encoder for the frozen method",
+            got=run.labels.encoder,
+            expected=run.encoder.path,
+            remedy="Documents and labels are compared in one space; a trained method can join two.",
+        )
+    uses_encoder(run.search.kind)
+
+
+def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> Counts:
+    """One pass over the corpus: terms and label counts of the training split, and the report over all of it."""
+    counts = Counts(TermCounts(), np.zeros(len(labels), np.int64), CorpusReport(labels))
+    if not run.source.documents:
+        return counts
+    read = 0
+    for chunk in read_documents(store, run.source):
+        counts.report.add(chunk)
+        training = chunk.documents
+        if pc.any(pc.is_valid(training["split"])).as_py():
+            training = select_splits(training, (run.source.train_split,))
+        counts.documents += len(training)
+        if uses_terms(run.search.kind):
+            counts.terms.add(training["text"].to_pylist())
+        for label_ids in training["labels"].to_pylist():
+            known = [labels.index[label_id] for label_id in set(label_ids or ()) if label_id in labels.index]
+            counts.count_L[known] += 1
+        read += len(chunk.documents)
+        progress("counting", read)
+    return counts
+
+
+def _embed(
+    run: FitRun, store: Store, labels: LabelSet, folder: Path, progress: Progress
+) -> tuple[dict[str, str], int]:
+    """Puts the label matrix and the encoder into the folder; the licences, and how many labels were encoded."""
+    if not uses_encoder(run.search.kind):
+        return {}, 0
+    encoder = load_encoder(run.encoder, store)
+    bank = LabelBank(store, run.labels.bank or join(parent(run.output.bundle), "bank"))
+    texts = [run.labels.prompt + text for text in labels.full_texts]
+    banked = bank.embed(texts, encoder.identity, lambda slab: encoder.encode(slab).vector_BD, progress)
+    np.save(folder / "label_LD.npy", banked.vector_LD.astype(np.float16))
+    save_encoder(encoder, run.encoder, folder / "encoder")
+    return {run.encoder.path: encoder.licence}, banked.encoded
+
+
+def _publish(
+    run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder: Path, licences: dict[str, str]
+) -> str:
+    trained = {labels.ids[row]: int(counts.count_L[row]) for row in np.flatnonzero(counts.count_L)}
+    write_card(
+        folder,
+        f"Frozen tagger over {len(labels)} labels",
+        [
+            ("search", run.search.kind),
+            ("labels with training documents", len(trained)),
+            ("licences of the models inside", licences or "none"),
+        ],
+    )
+    facts = {
+        "kind": "frozen",
+        "settings": to_values(run),
+        "label_set": labels.fingerprint,
+        "labels": len(labels),
+        "trained_labels": trained,
+        "train_documents": counts.documents,
+        "calibrated": False,
+        "metrics": {},
+        "licences": licences,
+    }
+    return publish(folder, facts, run.output.bundle, store)

@@ -1,0 +1,1 @@
+"""Nightly work: identify, tag, settle, commit."""

@@ -1,0 +1,149 @@
+"""A night: the whole corpus through a tagger, and one commit to the tag table.
+
+identify   what goes in: bundle, label set, documents, settings; nothing to do if the table has just that
+tag        a stream of units, resumable
+settle     duplicate ids, stale rows of newly quarantined documents, and the books
+commit     one version of the table
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from raytagger.bundle import load, open_bundle, pin_bundle
+from raytagger.corpus import list_documents, read_labels
+from raytagger.errors import SettingsError
+from raytagger.progress import Progress, silent
+from raytagger.retag.settle import Books, settle
+from raytagger.settings import RetagRun, SourceSettings, fingerprint
+from raytagger.store import FileEntry, Store, join, locked
+from raytagger.store.tags import TagTable
+from raytagger.stream.job import TagJob
+from raytagger.stream.run import TagSummary, tag_stream
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run of `retag` did."""
+
+    table: str
+    version: int
+    run_id: str
+    books: Books
+    summary: TagSummary = field(repr=False)
+    seconds: float = 0.0
+    nothing_to_do: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "table": self.table,
+            "version": self.version,
+            "run_id": self.run_id,
+            "nothing_to_do": self.nothing_to_do,
+            "documents": asdict(self.books),
+            "rejected": dict(self.summary.rejected),
+            "cut": self.summary.cut,
+            "resumed_units": self.summary.resumed_units,
+            "tagged_now": self.summary.tagged_now,
+            "seconds": self.seconds,
+            "documents_per_s": self.summary.rate_docs_s,
+        }
+
+    def line(self) -> str:
+        """For a person."""
+        where = f"{self.table} version {self.version}"
+        if self.nothing_to_do:
+            return f"nothing to do: {where} holds these documents, labels and bundle already"
+        books = self.books
+        return (
+            f"{self.summary.line(where)}\n{books.new:,} new, {books.retagged:,} tagged again, {books.stale:,} stale, "
+            f"{books.removed:,} removed, {books.quarantined:,} quarantined"
+        )
+
+
+def retag(run: RetagRun, progress: Progress = silent) -> Night:
+    """Tags a corpus into a table.
+
+    The same inputs again are no work; a killed run started again goes on with its unfinished units.
+
+    Raises:
+        SettingsError: no documents, bundle or table are named.
+        LockHeldError: another run works on the table.
+        RejectsError: too many documents were rejected; nothing was committed.
+    """
+    _check(run)
+    store, started = Store(run.storage), time.perf_counter()
+    source = replace(run.source, documents=run.retag.documents)
+    table = TagTable(store, run.retag.table)
+    opened = open_bundle(run.retag.bundle, store)
+    files = list_documents(store, source)
+    label_set_id = _label_set(run, store, opened.labels.fingerprint)
+    inputs_id = _inputs_id(run, source, files, [opened.bundle_id, label_set_id])
+    with locked(store, join(run.retag.table, "_lock")):
+        last = table.last_run()
+        if last.get("inputs_id") == inputs_id:
+            return Night(
+                run.retag.table,
+                last["version"],
+                last["run_id"],
+                Books.read_from(last),
+                TagSummary(),
+                nothing_to_do=True,
+            )
+        # The version that the run replaces makes a rerun of old inputs a new run, and a resumed one the same.
+        run_id = f"{inputs_id}-{last.get('version', 0)}"
+        job = _job(run, store, source, run_id, (opened.bundle_id, label_set_id))
+        summary = tag_stream(job, progress)
+        written, books = settle(store, table, job, summary)
+        facts = {
+            "run_id": run_id,
+            "bundle_id": opened.bundle_id,
+            "label_set_id": label_set_id,
+            **books.facts(),
+        }
+        version = table.commit(written, inputs_id, facts)
+    return Night(run.retag.table, version, run_id, books, summary, time.perf_counter() - started)
+
+
+def _check(run: RetagRun) -> None:
+    for name in ("documents", "bundle", "table"):
+        if not getattr(run.retag, name):
+            raise SettingsError(f"retag.{name} is empty", expected="a path or an s3:// address")
+
+
+def _label_set(run: RetagRun, store: Store, own: str) -> str:
+    return read_labels(store, run.retag.labels).fingerprint if run.retag.labels else own
+
+
+def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:
+    """Changes with the documents, the bundle, the label set and the settings; not with where it runs."""
+    stamps = [(file.uri, file.size, file.stamp) for file in files]
+    return fingerprint(
+        replace(run, retag=replace(run.retag, bundle="", labels="", table=""), source=source),
+        files=stamps,
+        versions=versions,
+        chunk=run.cluster.chunk_documents,
+    )
+
+
+def _job(run: RetagRun, store: Store, source: SourceSettings, run_id: str, versions: tuple[str, str]) -> TagJob:
+    bundle = pin_bundle(run.retag.bundle, store)
+    tagger = load(bundle, store, device="cpu")
+    table = run.retag.table
+    return TagJob(
+        bundle=bundle,
+        source=replace(source, columns=()),
+        k=run.retag.k or tagger.keep_k,
+        threshold=tagger.threshold,
+        labels=run.retag.labels,
+        splits=run.retag.splits,
+        data=join(table, "data", run_id, "outcome=tagged"),
+        markers=join(table, "_runs", run_id),
+        run_id=run_id,
+        provenance={"bundle_id": versions[0], "label_set_id": versions[1], "run_id": run_id},
+        cluster=run.cluster,
+        storage=run.storage,
+    )

@@ -1,0 +1,80 @@
+"""What flows between the rooms: documents, labels, scores, and their Arrow schemas.
+
+Array names end in their axes. The legend, used everywhere:
+
+    B documents of a batch      N documents of a corpus     L labels
+    D width of an embedding     T tokens                    K labels kept a document
+    V terms of a vocabulary     C clusters
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+IntArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+PAD = -1  # the label index of a place that no label takes
+
+REJECT_SCHEMA = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("error", pa.string()),
+        ("run_id", pa.string()),
+    ]
+)
+"""Quarantine: a document that could not be tagged, where, why, and in which run."""
+
+TAG_SCHEMA = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("text_hash", pa.string()),
+        ("label_ids", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+        ("outcome", pa.string()),
+        ("bundle_id", pa.string()),
+        ("label_set_id", pa.string()),
+        ("run_id", pa.string()),
+        ("tagged_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""The tag table: one row a document; `outcome` is `tagged` or `stale` and partitions the table."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The result of every method: the best labels of each document.
+
+    Attributes:
+        label_BK: int32 (B, K), label indices, best first, ties by smaller index, `PAD` where fewer than K.
+        score_BK: float32 (B, K), their scores, non-increasing along a row; `-inf` where `PAD`.
+    """
+
+    label_BK: IntArray
+    score_BK: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.label_BK.shape != self.score_BK.shape or self.label_BK.ndim != 2:
+            raise ValueError(f"labels {self.label_BK.shape} and scores {self.score_BK.shape} must agree")
+
+    def __len__(self) -> int:
+        return len(self.label_BK)
+
+    def top(self, k: int) -> Scores:
+        """The first `k` places of every row."""
+        return Scores(self.label_BK[:, :k], self.score_BK[:, :k])
+
+    @staticmethod
+    def concatenate(parts: list[Scores]) -> Scores:
+        """The rows of all parts, in order; every part has the same K."""
+        return Scores(
+            np.concatenate([part.label_BK for part in parts]),
+            np.concatenate([part.score_BK for part in parts]),
+        )

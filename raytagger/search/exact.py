@@ -1,0 +1,106 @@
+"""Exact search: every label is scored, a block at a time, so that no N x L matrix is ever built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.schema import PAD, BoolArray, FloatArray, Scores
+from raytagger.vectors import merge_top_k, top_k
+
+ROWS = 256
+LABELS = 16384
+
+
+class Scorer(Protocol):
+    """Scores any block of documents against any block of labels."""
+
+    def block(self, rows: slice, labels: slice) -> FloatArray:
+        """float32 (rows, labels)."""
+        ...
+
+
+class DenseScorer:
+    """Inner products; cosines where both sides have unit length."""
+
+    def __init__(self, doc_BD: FloatArray, label_LD: FloatArray) -> None:
+        self._doc_BD, self._label_LD = doc_BD, label_LD
+
+    def block(self, rows: slice, labels: slice) -> FloatArray:
+        """See `Scorer.block`."""
+        return self._doc_BD[rows] @ self._label_LD[labels].T
+
+
+class SparseLabels:
+    """A sparse label matrix cut into blocks once, each transposed to how it is multiplied.
+
+    Args:
+        label_LV: CSR (L, V).
+    """
+
+    def __init__(self, label_LV: sp.csr_matrix) -> None:
+        self.label_LV = label_LV
+        starts = range(0, label_LV.shape[0], LABELS)
+        self.block_VL = {start: label_LV[start : start + LABELS].T.tocsr() for start in starts}
+
+
+class SparseScorer:
+    """Inner products of sparse rows."""
+
+    def __init__(self, doc_BV: sp.csr_matrix, labels: SparseLabels) -> None:
+        self._doc_BV, self._labels = doc_BV, labels
+
+    def block(self, rows: slice, labels: slice) -> FloatArray:
+        """See `Scorer.block`."""
+        return (self._doc_BV[rows] @ self._labels.block_VL[labels.start]).toarray()
+
+
+class ConstantScorer:
+    """The same scores for every document, such as the labels' popularity."""
+
+    def __init__(self, documents: int, score_L: FloatArray) -> None:
+        self._documents, self._score_L = documents, score_L
+
+    def block(self, rows: slice, labels: slice) -> FloatArray:
+        """See `Scorer.block`."""
+        count = len(range(*rows.indices(self._documents)))
+        return np.repeat(self._score_L[None, labels], count, axis=0)
+
+
+def search_exact(scorers: Sequence[Scorer], documents: int, allowed_L: BoolArray, k: int) -> Scores:
+    """The k best labels of each document by the mean of the scorers.
+
+    Memory is bounded by one block of `ROWS` x `LABELS`, whatever N and L.
+
+    Args:
+        scorers: at least one.
+        documents: B, how many rows they score.
+        allowed_L: bool (L,), which labels may be answered.
+        k: how many labels; `PAD` where fewer are allowed.
+    """
+    parts = [
+        _search_rows(scorers, slice(start, min(start + ROWS, documents)), allowed_L, k)
+        for start in range(0, documents, ROWS)
+    ]
+    return Scores.concatenate(parts) if parts else _nothing(0, k)
+
+
+def _search_rows(scorers: Sequence[Scorer], rows: slice, allowed_L: BoolArray, k: int) -> Scores:
+    best = _nothing(rows.stop - rows.start, k)
+    for start in range(0, len(allowed_L), LABELS):
+        labels = slice(start, min(start + LABELS, len(allowed_L)))
+        score_BL = scorers[0].block(rows, labels)
+        for scorer in scorers[1:]:
+            score_BL = score_BL + scorer.block(rows, labels)
+        if len(scorers) > 1:
+            score_BL = score_BL / np.float32(len(scorers))
+        score_BL = np.where(allowed_L[labels], score_BL, np.float32(-np.inf))
+        best = merge_top_k(best, top_k(score_BL, k, start), k)
+    return best
+
+
+def _nothing(rows: int, k: int) -> Scores:
+    return Scores(np.full((rows, k), PAD, np.int32), np.full((rows, k), -np.inf, np.float32))

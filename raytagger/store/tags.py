@@ -1,0 +1,225 @@
+"""The tag table: a Delta Lake table of one row a document, in which every run is one version.
+
+    TABLE/_delta_log/                     the log; a run is one commit
+    TABLE/data/<run>/outcome=tagged/…     data files; `outcome=stale` for rows of documents quarantined since
+    TABLE/_runs/<run>/                    markers of finished units
+    TABLE/_quarantine/<run>.parquet       documents that could not be tagged
+
+Names that begin with `_` are never vacuumed. A data file that no commit names is read by nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from raytagger.errors import StoreError
+from raytagger.schema import TAG_SCHEMA
+from raytagger.store.files import Store, join
+
+APPLICATION = "raytagger"
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A data file of a run: its path below the table, bytes, rows and outcome."""
+
+    path: str
+    size: int
+    rows: int
+    outcome: str
+
+
+@dataclass(frozen=True)
+class TagTable:
+    """A tag table at a URI.
+
+    Raises:
+        StoreError: by every method, where the storage refuses.
+    """
+
+    store: Store
+    uri: str
+
+    def open(self, version: int | None = None) -> DeltaTable | None:
+        """The Delta table, or None where there is none yet."""
+        try:
+            return DeltaTable(self._address(), version=version, storage_options=self.store.delta_options(self.uri))
+        except TableNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(
+                f"the tag table {self.uri} cannot be opened: {str(error).splitlines()[0][:300]}",
+                remedy="Check the address, the version, storage.endpoint and the credentials.",
+            ) from error
+
+    def create(self) -> DeltaTable:
+        """The table, made empty where it is not there."""
+        found = self.open()
+        if found is not None:
+            return found
+        with _explained(self.uri):
+            return DeltaTable.create(
+                self._address(),
+                schema=Schema.from_arrow(TAG_SCHEMA),
+                partition_by=["outcome"],
+                mode="ignore",
+                storage_options=self.store.delta_options(self.uri),
+            )
+
+    def history(self) -> list[dict[str, Any]]:
+        """Commits, newest first, each with `version`, `timestamp` and what its run wrote."""
+        table = self.open()
+        return [] if table is None else table.history()
+
+    def last_run(self) -> dict[str, Any]:
+        """What the newest run wrote into its commit; {} where there is none."""
+        return next((commit for commit in self.history() if "inputs_id" in commit), {})
+
+    def files(self, table: DeltaTable) -> list[DataFile]:
+        """The live data files of a version."""
+        rows = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        return [
+            DataFile(unquote(row["path"]), row["size_bytes"], row["num_records"] or 0, row["partition.outcome"])
+            for row in rows
+        ]
+
+    def read(self, table: DeltaTable, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """A version's rows, file by file."""
+        # Not by to_pyarrow_dataset: it can abort the process at exit after all work is done (design, tag table).
+        for file in self.files(table):
+            with self.store.open(join(self.uri, file.path)) as source:
+                wanted = None if columns is None else [name for name in columns if name != "outcome"]
+                rows = pq.read_table(source, columns=wanted, partitioning=None)
+            if columns is None or "outcome" in columns:
+                rows = rows.append_column("outcome", pa.array([file.outcome] * len(rows), pa.string()))
+            yield rows
+
+    def find(self, doc_id: str) -> dict[str, Any]:
+        """One document's row.
+
+        Raises:
+            StoreError: there is no table, or no such document in it.
+        """
+        table = self.open()
+        if table is None:
+            raise StoreError("no tag table there", got=self.uri, remedy="`raytagger retag` makes one.")
+        for rows in self.read(table):
+            found = rows.filter(pc.equal(rows["doc_id"], doc_id))
+            if len(found):
+                return found.to_pylist()[0]
+        raise StoreError(f"{self.uri} has no such document", got=doc_id)
+
+    def quarantine_uri(self, run_id: str) -> str:
+        """Where a run's quarantine lies."""
+        return join(self.uri, "_quarantine", f"{run_id}.parquet")
+
+    def quarantine(self) -> pa.Table:
+        """The documents that the newest run could not tag."""
+        last = self.last_run()
+        if not last:
+            raise StoreError("no run has been committed there", got=self.uri, remedy="`raytagger retag` makes one.")
+        with self.store.open(self.quarantine_uri(last["run_id"])) as file:
+            return pq.read_table(file)
+
+    def commit(self, files: Sequence[DataFile], inputs_id: str, facts: dict[str, Any]) -> int:
+        """Replaces the table's rows by those of `files`, in one version.
+
+        A commit that lost a race is decided anew on the newest version: a stale snapshot would add rows without
+        removing those that were rewritten meanwhile.
+
+        Returns:
+            The version; the present one where this very run was committed already.
+
+        Raises:
+            StoreError: the race is lost too often, or a file is missing.
+        """
+        for file in files:
+            if not self.store.exists(join(self.uri, file.path)):
+                raise StoreError(f"{join(self.uri, file.path)} is missing", remedy="Start the run again.")
+        self.create()
+        for _ in range(TRIES):
+            table = self.open()
+            if table is None:
+                raise StoreError("the tag table vanished", got=self.uri)
+            if self.last_run().get("run_id") == facts["run_id"]:
+                return table.version()
+            try:
+                with _explained(self.uri):
+                    self._transact(table, files, {**facts, "inputs_id": inputs_id})
+            except CommitFailedError:
+                continue
+            return table.version()
+        raise StoreError(f"another writer keeps changing {self.uri}", remedy="Start the run again.")
+
+    def _transact(self, table: DeltaTable, files: Sequence[DataFile], facts: dict[str, Any]) -> None:
+        now_ms = int(time.time() * 1000)
+        adds = [
+            AddAction(
+                file.path,
+                file.size,
+                {"outcome": file.outcome},
+                now_ms,
+                True,
+                json.dumps({"numRecords": file.rows}),
+            )
+            for file in files
+        ]
+        removes = [
+            RemoveAction(file.path, True, now_ms, file.size, {"outcome": file.outcome})
+            for file in self.files(table)
+        ]
+        properties = CommitProperties(
+            custom_metadata={name: str(value) for name, value in facts.items()},
+            app_transactions=[Transaction(APPLICATION, table.version() + 1)],
+            max_commit_retries=0,
+        )
+        table.create_write_transaction(
+            [*adds, *removes],
+            mode="append",
+            schema=Schema.from_arrow(TAG_SCHEMA),
+            partition_by=["outcome"],
+            commit_properties=properties,
+        )
+
+    def _address(self) -> str:
+        filesystem, path = self.store.arrow(self.uri)
+        return self.uri if filesystem.type_name == "s3" else path
+
+
+def hashed_ids(doc_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """Eight bytes a document id, for counting and comparing millions of them: uint64 (N,)."""
+    import pandas as pd
+
+    return pd.util.hash_array(doc_ids.to_pandas().to_numpy(object), categorize=False)
+
+
+class _explained:
+    """Turns what deltalake raises into a StoreError; a lost race stays what it is."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise StoreError(
+                f"the tag table {self._uri} cannot be written: {str(error).splitlines()[0][:300]}",
+                remedy="Check the address, storage.endpoint and the credentials.",
+            ) from error

@@ -1,0 +1,1 @@
+"""Ray Data: documents read, tagged and written as units; quarantine; resume."""

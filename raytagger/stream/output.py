@@ -1,0 +1,131 @@
+"""`raytagger tag`: a corpus through a bundle into Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytagger.bundle import pin_bundle
+from raytagger.corpus import list_documents
+from raytagger.errors import StoreError
+from raytagger.progress import Progress, silent
+from raytagger.schema import REJECT_SCHEMA
+from raytagger.settings import RetagRun, fingerprint
+from raytagger.store import Store, join, parent
+from raytagger.stream.job import TagJob
+from raytagger.stream.run import TagSummary, tag_stream
+from raytagger.stream.units import Done, is_unit_file
+
+RESULT_SCHEMA = pa.schema(
+    [("doc_id", pa.string()), ("label_ids", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))]
+)
+
+
+def tag_documents(
+    bundle: str,
+    run: RetagRun,
+    output: str,
+    k: int,
+    progress: Progress = silent,
+) -> TagSummary:
+    """Tags the documents of `run.retag` with a bundle into Parquet; see `tag_to_parquet`.
+
+    Args:
+        bundle: `OUT` or `OUT/<version>`.
+        run: documents, splits, labels, and where it runs.
+        output: where the result goes.
+        k: labels a document, whatever the bundle keeps as tags.
+    """
+    store = Store(run.storage)
+    pinned = pin_bundle(bundle, store)
+    job = TagJob(
+        bundle=pinned,
+        source=replace(run.source, documents=run.retag.documents),
+        k=k,
+        data="",
+        markers="",
+        run_id="",
+        labels=run.retag.labels,
+        splits=run.retag.splits,
+        cluster=run.cluster,
+        storage=run.storage,
+    )
+    return tag_to_parquet(job, output, progress)
+
+
+def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> TagSummary:
+    """Writes `doc_id, label_ids, scores`, best first, one row a document in the corpus's order.
+
+    One file where `output` ends in `.parquet`, else a directory; rejects beside it as `OUTPUT.rejects.parquet`.
+    A killed run started again tags only what is missing.
+
+    Args:
+        job: `data`, `markers` and `run_id` are set here.
+        output: where the result goes.
+    """
+    store = Store(job.storage)
+    job = _placed(job, output, store)
+    summary = tag_stream(job, progress)
+    _write_rejects(store, job, output, summary)
+    if output.endswith(".parquet"):
+        with store.writing(output) as file, pq.ParquetWriter(file, _schema(store, job, summary)) as writer:
+            for rows in _rows(store, job, summary):
+                writer.write_table(rows)
+        store.delete(parent(job.markers))
+    else:
+        _drop_strangers(store, job, summary.units)
+        store.delete(job.markers)
+    return summary
+
+
+def _placed(job: TagJob, output: str, store: Store) -> TagJob:
+    stamps = [(file.uri, file.size, file.stamp) for file in list_documents(store, job.source)]
+    what = replace(job, data="", markers="", run_id="", storage=type(job.storage)(), cluster=type(job.cluster)())
+    run_id = fingerprint(what, files=stamps, chunk=job.cluster.chunk_documents)
+    if output.endswith(".parquet"):
+        staging = join(parent(output), f".{output.rstrip('/').rsplit('/', 1)[-1]}.{run_id}")
+        return replace(job, data=join(staging, "data"), markers=join(staging, "markers"), run_id=run_id)
+    _refuse_foreign(store, output)
+    return replace(job, data=output, markers=join(output, "_runs", run_id), run_id=run_id)
+
+
+def _rows(store: Store, job: TagJob, summary: TagSummary) -> Iterator[pa.Table]:
+    for done in summary.units:
+        if done.path:
+            with store.open(join(job.data, done.path)) as file:
+                yield pq.read_table(file)
+
+
+def _schema(store: Store, job: TagJob, summary: TagSummary) -> pa.Schema:
+    return next((rows.schema for rows in _rows(store, job, summary)), RESULT_SCHEMA)
+
+
+def _drop_strangers(store: Store, job: TagJob, units: list[Done]) -> None:
+    """Removes the units that an earlier run or a lost attempt left in the directory."""
+    ours = {done.path for done in units}
+    for entry in store.list(job.data):
+        name = entry.uri.rsplit("/", 1)[-1]
+        if is_unit_file(name) and name not in ours:
+            store.delete(entry.uri)
+
+
+def _refuse_foreign(store: Store, output: str) -> None:
+    if not store.exists(output):
+        return
+    foreign = [entry.uri for entry in store.list(output) if not is_unit_file(entry.uri.rsplit("/", 1)[-1])]
+    if foreign:
+        raise StoreError(
+            "the output directory holds other files",
+            got=foreign[:3],
+            expected="a new directory or one that `raytagger tag` wrote",
+            remedy="Name another directory.",
+        )
+
+
+def _write_rejects(store: Store, job: TagJob, output: str, summary: TagSummary) -> None:
+    rows = [{**reject, "run_id": job.run_id} for done in summary.units for reject in done.rejects]
+    with store.writing(f"{output.rstrip('/')}.rejects.parquet") as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema=REJECT_SCHEMA), file)

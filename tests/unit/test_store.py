@@ -1,0 +1,233 @@
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from raytagger.errors import LockHeldError, StoreError
+from raytagger.store import Store, check_files, join, locked, read_manifest, write_manifest
+
+HOLDER = """
+import sys, time
+from raytagger.store import Store, locked
+with locked(Store(), sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_list_is_in_order_of_names_and_leaves_out_hidden_files(store, tmp_path):
+    for name in ("b/2", "b/1", "a.txt", "a/x", "_success", ".part", "b/.crc", "_temporary/y"):
+        store.write_bytes(f"{tmp_path}/{name}", name.encode())
+    entries = store.list(f"{tmp_path}/")
+    assert [entry.uri for entry in entries] == [
+        f"{tmp_path}/{name}" for name in ("a.txt", "a/x", "b/1", "b/2")
+    ]
+    assert [entry.size for entry in entries] == [5, 3, 3, 3]
+
+
+def test_list_of_a_file_is_that_file_even_when_hidden(store, tmp_path):
+    store.write_bytes(f"{tmp_path}/_x", b"12")
+    assert [(entry.uri, entry.size) for entry in store.list(f"{tmp_path}/_x")] == [(f"{tmp_path}/_x", 2)]
+
+
+def test_a_hidden_folder_above_hides_nothing(store, tmp_path):
+    store.write_bytes(f"{tmp_path}/_run/x", b"")
+    assert [entry.uri for entry in store.list(f"{tmp_path}/_run")] == [f"{tmp_path}/_run/x"]
+
+
+def test_relative_paths(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store.write_bytes("data/x", b"1")
+    assert [entry.uri for entry in store.list("data")] == ["data/x"]
+    assert [entry.uri for entry in store.list("../" + tmp_path.name)] == [f"../{tmp_path.name}/data/x"]
+
+
+def test_stamp_changes_when_a_file_is_written_again(store, tmp_path):
+    uri = f"{tmp_path}/x"
+    store.write_bytes(uri, b"1")
+    before = store.list(uri)
+    store.write_bytes(uri, b"2")
+    assert store.list(uri) != before
+
+
+def test_missing_is_named(store, tmp_path):
+    for action in (store.list, store.open, store.read_bytes):
+        with pytest.raises(StoreError, match="absent"):
+            action(f"{tmp_path}/absent")
+    assert not store.exists(f"{tmp_path}/absent")
+    store.delete(f"{tmp_path}/absent")
+
+
+@pytest.mark.parametrize("uri", ["gs://b/x", "file:///tmp/x", "hdfs://h/x"])
+def test_other_storage_is_refused_and_nothing_is_made(store, tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+    for action in (
+        store.list,
+        store.open,
+        lambda uri: store.write_bytes(uri, b""),
+        lambda uri: store.create_bytes(uri, b""),
+    ):
+        with pytest.raises(StoreError, match="unknown kind of storage"):
+            action(uri)
+    with pytest.raises(StoreError, match="unknown kind of storage"), locked(store, uri):
+        pass
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_a_failing_writer_leaves_the_old_file_and_no_other(store, tmp_path, error):
+    uri = f"{tmp_path}/x"
+    store.write_bytes(uri, b"old")
+    with pytest.raises((error, StoreError)), store.writing(uri) as file:
+        file.write(b"new")
+        raise error
+    assert store.read_bytes(uri) == b"old"
+    assert names(tmp_path) == ["x"]
+
+
+def test_readers_never_see_a_part(store, tmp_path):
+    uri = f"{tmp_path}/x"
+    with store.writing(uri) as file:
+        file.write(b"1")
+        assert not store.exists(uri)
+        assert store.list(str(tmp_path)) == []
+    assert store.read_bytes(uri) == b"1"
+
+
+def test_create_bytes_has_one_winner(store, tmp_path):
+    start = threading.Barrier(8)
+
+    def create(number):
+        start.wait()
+        return store.create_bytes(f"{tmp_path}/deep/x", str(number).encode())
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(create, range(8)))
+    assert sum(won) == 1
+    assert store.read_bytes(f"{tmp_path}/deep/x") == str(won.index(True)).encode()
+    assert names(tmp_path / "deep") == ["x"]
+
+
+def test_delete_and_exists(store, tmp_path):
+    store.write_bytes(f"{tmp_path}/a/b/c", b"")
+    assert store.exists(f"{tmp_path}/a")
+    store.delete(f"{tmp_path}/a/b/c")
+    store.delete(f"{tmp_path}/a")
+    assert names(tmp_path) == []
+
+
+def test_upload_and_download_bring_every_file(store, tmp_path):
+    for name in ("x", "sub/y", ".hidden", "_z"):
+        store.write_bytes(f"{tmp_path}/from/{name}", name.encode())
+    store.upload(tmp_path / "from", f"{tmp_path}/there/")
+    store.download(f"{tmp_path}/there", tmp_path / "back")
+    found = {
+        str(path.relative_to(tmp_path / "back")) for path in (tmp_path / "back").rglob("*") if path.is_file()
+    }
+    assert found == {"x", "sub/y", ".hidden", "_z"}
+    assert (tmp_path / "back/sub/y").read_bytes() == b"sub/y"
+
+
+def test_download_of_one_file_does_not_touch_it(store, tmp_path):
+    store.write_bytes(f"{tmp_path}/x", b"1")
+    store.download(f"{tmp_path}/x", tmp_path / "back")
+    assert store.read_bytes(f"{tmp_path}/x") == (tmp_path / "back/x").read_bytes() == b"1"
+
+
+def test_join_and_pickling(store):
+    assert join("s3://b/x/", "/y/", "", "z") == "s3://b/x/y/z"
+    assert join("/", "x") == "/x"
+    assert pickle.loads(pickle.dumps(store)) == store
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///x", "s3://b//x", "s3://b/x//y"])
+def test_malformed_s3_uris_need_no_network(store, uri):
+    for action in (store.list, store.open, lambda uri: store.write_bytes(uri, b"")):
+        with pytest.raises(StoreError, match="s3://bucket/key"):
+            action(uri)
+
+
+def test_endpoint_without_scheme(store, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:8333")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    with pytest.raises(StoreError, match=r"http\(s\)://host:port"):
+        store.exists("s3://b/x")
+
+
+def test_lock_of_another_process_and_its_death(store, tmp_path):
+    uri = f"{tmp_path}/locks/table"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, uri], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockHeldError) as raised, locked(store, uri):
+            pass
+        assert f'"pid": {holder.pid}' in str(raised.value)
+        assert "since" in str(raised.value)
+        assert raised.value.exit_code == 4
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.communicate()
+    with locked(store, uri):
+        assert json.loads((tmp_path / "locks/table").read_text())["pid"] == os.getpid()
+
+
+def test_lock_is_free_after_an_error(store, tmp_path):
+    uri = f"{tmp_path}/lock"
+    with pytest.raises(ZeroDivisionError), locked(store, uri):
+        raise ZeroDivisionError
+    with locked(store, uri), pytest.raises(LockHeldError), locked(store, uri):
+        pass
+
+
+@pytest.fixture
+def published(tmp_path):
+    folder = tmp_path / "bundle"
+    (folder / "encoder").mkdir(parents=True)
+    (folder / "encoder/weights").write_bytes(bytes(1000))
+    (folder / "encoder/manifest.json").write_text("{}")
+    write_manifest(folder, {"kind": "frozen"})
+    return folder
+
+
+def test_manifest_names_every_file(published):
+    manifest = read_manifest(published)
+    assert manifest["kind"] == "frozen"
+    assert set(manifest["files"]) == {"encoder/weights", "encoder/manifest.json"}
+    check_files(published, manifest["files"])
+
+
+def test_damage_is_named(published):
+    files = read_manifest(published)["files"]
+    weights = published / "encoder/weights"
+    for damaged, words in ((bytes(999), "cut off"), (bytes(999) + b"\1", "altered"), (None, "missing")):
+        weights.unlink() if damaged is None else weights.write_bytes(damaged)
+        with pytest.raises(StoreError, match=f"encoder/weights .*{words}"):
+            check_files(published, files)
+
+
+@pytest.mark.parametrize("text", ["", '{"files": ', "[]", "\0"])
+def test_damaged_manifest(published, text):
+    (published / "manifest.json").write_text(text)
+    with pytest.raises(StoreError, match=r"manifest\.json is damaged"):
+        read_manifest(published)
+
+
+def test_folder_without_manifest(tmp_path):
+    with pytest.raises(StoreError, match=r"no manifest\.json"):
+        read_manifest(tmp_path)
