@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from raytagger.console import explained_errors, percent, say, show, show_json, shown_progress, table
+from raytagger.console import explained_errors, say, show, show_json, shown_progress
+from raytagger.tables import figure_lines, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -122,7 +123,8 @@ def evaluate(
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(figures, indent=1) + "\n")
-    show_figures(figures)
+    for line in figure_lines(figures):
+        show(line)
 
 
 @app.command()
@@ -179,6 +181,21 @@ def doctor(as_json: Json = False) -> None:
     raise typer.Exit(0 if all(finding.works or finding.optional for finding in findings) else 1)
 
 
+@app.command()
+def demo(
+    output: Annotated[str, typer.Option(help="A folder for all that the demo makes.")] = "demo",
+    sample: Annotated[int, typer.Option(help="At most so many documents of each split; 0 for all.")] = 0,
+) -> None:
+    """Builds a corpus, freezes a tagger, tags what nobody has tagged, and measures it.
+
+    Example: raytagger demo --output demo
+    """
+    from raytagger.demo import run_demo
+
+    with explained_errors(), shown_progress() as progress:
+        run_demo(output, sample, show, progress)
+
+
 @corpus_app.command("debian")
 def corpus_debian(
     output: Annotated[str, typer.Option(help="A folder for docs.parquet and labels.parquet.")],
@@ -211,12 +228,13 @@ def corpus_small(
 
     Example: raytagger corpus small --output corpora/small
     """
-    from raytagger.corpus.output import write_small
+    from raytagger.corpus.output import small_corpus, write_corpus
     from raytagger.store import Store
 
     with explained_errors():
-        rows = write_small(Store(), output)
-    show(f"{rows:,} documents: {output}")
+        documents, labels, source = small_corpus(Store())
+        write_corpus(Store(), output, documents, labels, source)
+    show(f"{len(documents):,} documents, {len(labels):,} labels: {output}")
 
 
 @tags_app.command("history")
@@ -304,13 +322,13 @@ def labels_diff(old: str, new: str, as_json: Json = False) -> None:
 
 @labels_app.command("apply")
 def labels_apply(
-    edits_file: Annotated[Path, typer.Argument(metavar="EDITS", help="JSON: a list of edits.")],
+    edits_file: Annotated[str, typer.Argument(metavar="EDITS", help="JSONL: an edit a line.")],
     labels: Annotated[str, typer.Argument(metavar="LABELS")],
     output: Annotated[str, typer.Option(help="Where the new version goes.")],
 ) -> None:
     """Applies edits to a label file.
 
-    Example: raytagger labels apply edits.json labels.parquet --output labels-new.parquet
+    Example: raytagger labels apply edits.jsonl labels.parquet --output labels-new.parquet
     """
     from raytagger.corpus import read_labels
     from raytagger.corpus.edits import apply, read_edits
@@ -319,27 +337,9 @@ def labels_apply(
 
     with explained_errors():
         store = Store()
-        newer = apply(read_labels(store, labels), read_edits(edits_file))
+        newer = apply(read_labels(store, labels), read_edits(store, edits_file))
         write_table(store, output, newer.to_table())
     show(f"{len(newer):,} labels, version {newer.fingerprint}: {output}")
-
-
-def show_figures(figures: dict[str, object]) -> None:
-    """The short table of an evaluation."""
-    names = ("P@1", "nDCG@5", "PSP@5", "ZSR@10", "UR@1", "chance_ZSR@10")
-    intervals = figures["intervals"]
-    rows = [
-        [name, percent(figures[name]), "-".join(percent(end) for end in intervals.get(name) or ())]
-        for name in names
-    ]
-    show(table(rows, ["metric", "%", "95 %"]))
-    show(
-        f"{figures['n_documents']:,} documents, {figures['n_labels']:,} labels "
-        f"({figures['n_unseen_labels']:,} unseen), {figures['documents_per_s']:.0f} documents/s; "
-        f"left out: {figures['n_without_gold']} without gold labels, {figures['n_unknown_gold']} unknown gold labels"
-    )
-    for model, licence in figures["licences"].items():
-        show(f"model {model}: licence {licence}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,6 +56,9 @@ class _Lines:
 @contextmanager
 def explained_errors() -> Iterator[None]:
     """Prints our own errors in one line and leaves with their exit code; says what Ctrl-C leaves behind."""
+    # Ray Data tells its own plan and progress; ours are shown instead.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"ray\.")
     try:
         yield
     except RaytaggerError as error:
@@ -77,26 +82,3 @@ def show(text: str) -> None:
 def show_json(value: Any) -> None:
     """A result for a program."""
     show(json.dumps(value, default=str))
-
-
-def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """Aligned columns; the first to the left, numbers to the right."""
-    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
-def percent(value: float | None) -> str:
-    """A fraction as a percentage, `-` where it is undefined."""
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)

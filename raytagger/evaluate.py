@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import scipy.sparse as sp
 
 from raytagger import metrics
@@ -22,6 +22,8 @@ from raytagger.schema import BoolArray, Scores
 from raytagger.search import keep_tags
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
+
+pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 DEPTH = 100
 PSP_A, PSP_B = 0.55, 1.5
@@ -212,7 +214,7 @@ class _Evaluation:
 
     def summary(self, asked: Asked) -> dict[str, Any]:
         """Every key of the evaluation."""
-        kept, gold = sp.vstack(self.kept, format="csr"), sp.vstack(self.gold, format="csr")
+        kept, gold = sp.csr_matrix(sp.vstack(self.kept)), sp.csr_matrix(sp.vstack(self.gold))
         result: dict[str, Any] = {name: self.ranking.mean(name) for name in RANKING}
         result |= {f"PSP@{k}": self._psp(k) for k in (1, 3, 5)}
         result["micro_F1"], result["macro_F1"] = metrics.micro_f1(kept, gold), metrics.macro_f1(kept, gold)
@@ -223,7 +225,7 @@ class _Evaluation:
         families = (("nDCG@5", self.ranking), ("ZSR@10", self.zero_shot), ("UR@1", self.zero_shot))
         return result | {
             "chance_ZSR@10": chance,
-            "n_documents": gold.shape[0],
+            "n_documents": len(gold.indptr) - 1,
             "n_without_gold": self.n_without_gold,
             "n_unknown_gold": self.n_unknown_gold,
             "n_labels": len(self.tagger.labels),

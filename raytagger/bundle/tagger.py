@@ -12,22 +12,37 @@ from raytagger.schema import PAD, BoolArray, Scores
 
 
 class Tagger(Protocol):
-    """A loaded bundle.
+    """A loaded bundle. Nothing of it changes after loading."""
 
-    Attributes:
-        bundle_id: the bundle's version.
-        manifest: its manifest.
-        labels: the label set it answers from; may be newer than the bundle's own.
-        train_count_L: int64 (L,), training documents of each label; 0 for unseen ones.
-        keep_k, threshold: which labels of a result are kept as tags.
-    """
+    @property
+    def bundle_id(self) -> str:
+        """The bundle's version."""
+        ...
 
-    bundle_id: str
-    manifest: dict[str, Any]
-    labels: LabelSet
-    train_count_L: np.ndarray
-    keep_k: int
-    threshold: float | None
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The bundle's manifest."""
+        ...
+
+    @property
+    def labels(self) -> LabelSet:
+        """The label set it answers from; may be newer than the bundle's own."""
+        ...
+
+    @property
+    def train_count_L(self) -> np.ndarray:
+        """int64 (L,), training documents of each label; 0 for unseen ones."""
+        ...
+
+    @property
+    def keep_k(self) -> int:
+        """How many labels of a result are kept as tags."""
+        ...
+
+    @property
+    def threshold(self) -> float | None:
+        """The least score of a tag, where there is one."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> Any:
         """Document features; they have the attribute `cut_B`, bool (B,), for texts longer than is read."""

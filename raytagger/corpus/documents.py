@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,13 @@ class DocumentChunk:
     start: int
     documents: pa.Table
     rejects: pa.Table
+
+
+class _Reject(NamedTuple):
+    position: int
+    doc_id: str
+    reason: str
+    error: str
 
 
 def list_documents(store: Store, source: SourceSettings) -> list[FileEntry]:
@@ -101,7 +108,9 @@ def _kinds(source: SourceSettings) -> dict[str, Kind]:
 
 def _check(chunk: RawChunk, uri: str, source: SourceSettings) -> DocumentChunk:
     name = uri.rsplit("/", 1)[-1]
-    rejects = [(row.doc_id or f"{name}:{row.position}", row.reason, row.error) for row in chunk.bad]
+    rejects = [
+        _Reject(row.position, row.doc_id or f"{name}:{row.position}", row.reason, row.error) for row in chunk.bad
+    ]
     if not chunk.positions and not chunk.table.num_columns:
         return DocumentChunk(chunk.start, _no_documents(source), _rejects(rejects))
     chunk = _drop_invalid_utf8(chunk, name, rejects)
@@ -109,8 +118,9 @@ def _check(chunk: RawChunk, uri: str, source: SourceSettings) -> DocumentChunk:
     good = np.ones(len(table), bool)
     for reason, flawed, error in _flaws(table, source):
         for row in np.flatnonzero(flawed & good):
-            doc_id = table["doc_id"][int(row)].as_py() or f"{name}:{chunk.positions[int(row)]}"
-            rejects.append((doc_id, reason, error))
+            position = chunk.positions[int(row)]
+            doc_id = table["doc_id"][int(row)].as_py() or f"{name}:{position}"
+            rejects.append(_Reject(position, doc_id, reason, error))
         good &= ~flawed
     return DocumentChunk(chunk.start, table.filter(pa.array(good)), _rejects(rejects))
 
@@ -164,6 +174,8 @@ def _text_column(chunk: RawChunk, uri: str, source: SourceSettings) -> pa.Chunke
         return parts[0]
     # An empty field leaves no separator behind.
     parts = [pc.if_else(pc.equal(pc.utf8_trim_whitespace(part), ""), None, part) for part in parts]
+    # Arrow 26 drops a row where all are null, so that one of them must not be.
+    parts[0] = pc.if_else(pc.is_null(pc.coalesce(*parts)), "", parts[0])
     return pc.binary_join_element_wise(*parts, ". ", null_handling="skip")
 
 
@@ -195,7 +207,7 @@ def _is_string_list(kind: pa.DataType) -> bool:
     return _is_string(inner) or pa.types.is_integer(inner) or pa.types.is_null(inner)
 
 
-def _drop_invalid_utf8(chunk: RawChunk, name: str, rejects: list[tuple[str, str, str]]) -> RawChunk:
+def _drop_invalid_utf8(chunk: RawChunk, name: str, rejects: list[_Reject]) -> RawChunk:
     """Drops the rows whose strings are not UTF-8: Arrow takes a Parquet file's word for it."""
     table, wrong = chunk.table, {}
     for column_name in table.column_names:
@@ -207,7 +219,8 @@ def _drop_invalid_utf8(chunk: RawChunk, name: str, rejects: list[tuple[str, str,
     if not wrong:
         return chunk
     for row, error in wrong.items():
-        rejects.append((_readable_id(table, row) or f"{name}:{chunk.positions[row]}", "not_utf8", error))
+        position = chunk.positions[row]
+        rejects.append(_Reject(position, _readable_id(table, row) or f"{name}:{position}", "not_utf8", error))
     kept = [row for row in range(len(table)) if row not in wrong]
     positions = [chunk.positions[row] for row in kept]
     return replace(chunk, table=table.take(pa.array(kept, pa.int64())), positions=positions)
@@ -231,12 +244,13 @@ def _readable_id(table: pa.Table, row: int) -> str:
         return ""
 
 
-def _rejects(rows: list[tuple[str, str, str]]) -> pa.Table:
+def _rejects(rows: list[_Reject]) -> pa.Table:
+    rows = sorted(rows)
     columns = {
-        "doc_id": [row[0] for row in rows],
+        "doc_id": [row.doc_id for row in rows],
         "stage": ["read"] * len(rows),
-        "reason": [row[1] for row in rows],
-        "error": [row[2] for row in rows],
+        "reason": [row.reason for row in rows],
+        "error": [row.error for row in rows],
         "run_id": [""] * len(rows),
     }
     return pa.table(columns, schema=REJECT_SCHEMA)

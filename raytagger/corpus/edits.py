@@ -43,8 +43,9 @@ class Recompute:
     def __str__(self) -> str:
         steps = []
         if self.encode:
-            noun = "text" if len(self.encode) == 1 else "texts"
-            steps.append(f"encode {len(self.encode)} label {noun} and score all documents against it")
+            what = "1 label text" if len(self.encode) == 1 else f"{len(self.encode)} label texts"
+            them = "it" if len(self.encode) == 1 else "them"
+            steps.append(f"encode {what} and score all documents against {them}")
         if self.retag:
             steps.append(f"re-tag the documents tagged {', '.join(self.retag)}")
         return "; ".join(steps) or "nothing"

@@ -24,13 +24,12 @@ def write_corpus(store: Store, output: str, documents: pa.Table, labels: pa.Tabl
     store.write_bytes(join(output, "SOURCE.json"), (json.dumps(source, indent=1, default=str) + "\n").encode())
 
 
-def write_small(store: Store, output: str) -> int:
-    """Writes the small corpus that the package carries; how many documents it has."""
+def small_corpus(store: Store) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
+    """The small corpus that the package carries: documents, labels, and where they came from."""
     source = SourceSettings(documents=str(SMALL / "docs.jsonl"), columns=("source",))
     documents = pa.concat_tables([chunk.documents for chunk in read_documents(store, source)])
     labels = read_labels(store, str(SMALL / "labels.jsonl")).to_table()
-    write_corpus(store, output, documents, labels, json.loads((SMALL / "SOURCE.json").read_text()))
-    return len(documents)
+    return documents, labels, json.loads((SMALL / "SOURCE.json").read_text())
 
 
 def write_table(store: Store, uri: str, table: pa.Table) -> None:

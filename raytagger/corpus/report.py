@@ -94,14 +94,14 @@ class CorpusReport:
     def lines(self) -> list[str]:
         """For people: the size, and then only what is not zero."""
         splits = ", ".join(f"{count:,} {name or 'without a split'}" for name, count in self.splits.items())
-        lines = [f"{self.n_documents:,} documents" + (f": {splits}" if splits else "")]
+        lines = [f"documents: {self.n_documents:,}" + (f" ({splits})" if splits else "")]
         if self.n_labels:
-            lines.append(f"{self.n_labels:,} labels")
-        lines += [f"{count:,} rows rejected: {reason}" for reason, count in sorted(self.rejects.items())]
+            lines.append(f"labels: {self.n_labels:,}")
+        lines += [f"rejected, {reason}: {count:,}" for reason, count in sorted(self.rejects.items())]
         for name, found in self.findings.items():
             if found.count:
                 more = ", …" if found.count > len(found.examples) else ""
-                lines.append(f"{found.count:,} {TITLES[name]}: {', '.join(found.examples)}{more}")
+                lines.append(f"{TITLES[name]}: {found.count:,} ({', '.join(found.examples)}{more})")
         return lines
 
     def _check_labels(self, labels: LabelSet) -> None:

@@ -75,6 +75,7 @@ class HttpEncoder:
         key = os.environ.get(self._settings.key_variable, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         body = {"model": self._settings.model, "input": texts}
+        status = 0
         for attempt in range(TRIES):
             try:
                 answer = httpx.post(f"{self._url}/embeddings", json=body, headers=headers, timeout=TIMEOUT_S)
@@ -86,10 +87,11 @@ class HttpEncoder:
                 ) from error
             if answer.status_code not in BUSY:
                 return self._read(answer, len(texts))
+            status = answer.status_code
             time.sleep(0.2 * 2**attempt)
         raise CapacityError(
             f"the embeddings endpoint stayed busy over {TRIES} tries",
-            got=f"HTTP {answer.status_code} {self._url}",
+            got=f"HTTP {status} {self._url}",
         )
 
     def _read(self, answer: httpx.Response, rows: int) -> np.ndarray:

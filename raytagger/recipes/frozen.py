@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from raytagger.bundle import publish, write_card, write_labels
 from raytagger.bundle.frozen import uses_encoder, uses_terms
@@ -27,6 +27,8 @@ from raytagger.progress import Progress, silent
 from raytagger.settings import FitRun, to_values
 from raytagger.store import Store, join, parent
 from raytagger.vectors import TermCounts, Vocabulary
+
+pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 
 @dataclass

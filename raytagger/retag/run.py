@@ -59,8 +59,8 @@ class Night:
             return f"nothing to do: {where} holds these documents, labels and bundle already"
         books = self.books
         return (
-            f"{self.summary.line(where)}\n{books.new:,} new, {books.retagged:,} tagged again, {books.stale:,} stale, "
-            f"{books.removed:,} removed, {books.quarantined:,} quarantined"
+            f"{self.summary.line(where)}\n{books.new:,} new, {books.retagged:,} tagged again, "
+            f"{books.stale:,} stale, {books.removed:,} removed, {books.quarantined:,} quarantined"
         )
 
 

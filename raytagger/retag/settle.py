@@ -87,7 +87,7 @@ def settle(store: Store, table: TagTable, job: TagJob, summary: TagSummary) -> t
 
 def _unit_ids(store: Store, job: TagJob, done: Done) -> npt.NDArray[np.uint64]:
     with store.open(join(job.data, done.path)) as file:
-        ids = hashed_ids(pq.read_table(file, columns=["doc_id"], partitioning=None)["doc_id"])
+        ids = hashed_ids(pq.ParquetFile(file).read(["doc_id"])["doc_id"])
     if len(ids) != done.rows:
         raise StoreError(
             f"unit {done.unit} has other rows than its marker says", got=len(ids), expected=str(done.rows)
@@ -128,7 +128,7 @@ def _without_duplicates(
 
 def _rewrite(store: Store, job: TagJob, done: Done, good: npt.NDArray[np.bool_]) -> tuple[Done, list[str]]:
     with store.open(join(job.data, done.path)) as file:
-        rows = pq.read_table(file, partitioning=None)
+        rows = pq.ParquetFile(file).read()
     kept, twice = rows.filter(pa.array(good)), rows.filter(pa.array(~good))["doc_id"].to_pylist()
     path = done.path.removesuffix(".parquet") + "-unique.parquet"
     with store.writing(join(job.data, path)) as file:

@@ -43,8 +43,13 @@ class SparseLabels:
 
     def __init__(self, label_LV: sp.csr_matrix) -> None:
         self.label_LV = label_LV
-        starts = range(0, label_LV.shape[0], LABELS)
+        starts = range(0, rows(label_LV), LABELS)
         self.block_VL = {start: label_LV[start : start + LABELS].T.tocsr() for start in starts}
+
+
+def rows(matrix: sp.csr_matrix) -> int:
+    """How many rows a sparse matrix has; scipy's own type of `shape` is looser."""
+    return len(matrix.indptr) - 1
 
 
 class SparseScorer:

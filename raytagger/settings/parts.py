@@ -13,7 +13,7 @@ class SourceSettings:
     labels: str = ""  # label file in one of the same formats
     fields: tuple[str, ...] = ()  # columns joined by ". " to a document's text; empty: the column `text`
     columns: tuple[str, ...] = ()  # further columns to carry through
-    format: str = ""  # parquet, jsonl, csv, xmc-json, xmc-sparse; empty: by the file's ending
+    format: str = ""  # parquet, jsonl, json, csv, tsv, xmc-json, xmc-sparse; empty: by the file's ending
     train_split: str = "train"
     validation_split: str = "val"
     max_bytes: int = 5_000_000  # a longer document is rejected as `too_long`

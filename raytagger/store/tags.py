@@ -14,21 +14,24 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
+from pandas.util import hash_array
 
 from raytagger.errors import StoreError
 from raytagger.schema import TAG_SCHEMA
 from raytagger.store.files import Store, join
+
+pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 APPLICATION = "raytagger"
 TRIES = 5
@@ -104,7 +107,7 @@ class TagTable:
         for file in self.files(table):
             with self.store.open(join(self.uri, file.path)) as source:
                 wanted = None if columns is None else [name for name in columns if name != "outcome"]
-                rows = pq.read_table(source, columns=wanted, partitioning=None)
+                rows = pq.ParquetFile(source).read(wanted)
             if columns is None or "outcome" in columns:
                 rows = rows.append_column("outcome", pa.array([file.outcome] * len(rows), pa.string()))
             yield rows
@@ -163,6 +166,7 @@ class TagTable:
                     self._transact(table, files, {**facts, "inputs_id": inputs_id})
             except CommitFailedError:
                 continue
+            table.update_incremental()
             return table.version()
         raise StoreError(f"another writer keeps changing {self.uri}", remedy="Start the run again.")
 
@@ -203,9 +207,7 @@ class TagTable:
 
 def hashed_ids(doc_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """Eight bytes a document id, for counting and comparing millions of them: uint64 (N,)."""
-    import pandas as pd
-
-    return pd.util.hash_array(doc_ids.to_pandas().to_numpy(object), categorize=False)
+    return cast(Any, hash_array)(doc_ids.to_pandas().to_numpy(object), categorize=False)
 
 
 class _explained:

@@ -8,16 +8,19 @@ Each arrow is a Ray Data stage with back-pressure; documents never pass through 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import ray
 import ray.data
+from ray.exceptions import RayTaskError
 
 from raytagger.corpus import list_documents, read_file, select_splits
 from raytagger.errors import RaytaggerError, RejectsError
@@ -84,8 +87,8 @@ def connected(cluster: ClusterSettings) -> Iterator[None]:
         yield
         return
     address = cluster.address or os.environ.get("RAY_ADDRESS") or None
-    options = {} if address else {"num_cpus": max(os.cpu_count() or 1, LOCAL_CPUS_AT_LEAST)}
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+    options: dict[str, Any] = {} if address else {"num_cpus": max(os.cpu_count() or 1, LOCAL_CPUS_AT_LEAST)}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
         yield
     finally:
@@ -144,7 +147,7 @@ def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> It
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0.5,
-            compute=ray.data.TaskPoolStrategy(size=READERS),
+            compute=ray.data.TaskPoolStrategy(size=min(READERS, len(files))),
         )
         workers, resources = _workers(job.cluster)
         markers = units.map_batches(
@@ -156,10 +159,9 @@ def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> It
             **resources,
         )
         try:
-            for batch in markers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for text in batch["done"].to_pylist():
-                    yield Done(**json.loads(text))
-        except ray.exceptions.RayTaskError as error:
+            for row in markers.iter_rows():
+                yield Done(**json.loads(row["done"]))
+        except RayTaskError as error:
             cause = _own_cause(error)
             if cause is None:
                 raise
@@ -191,7 +193,7 @@ def _context() -> Iterator[None]:
         context.target_max_block_size, context.enable_progress_bars = before
 
 
-def _workers(cluster: ClusterSettings) -> tuple[int, dict[str, float]]:
+def _workers(cluster: ClusterSettings) -> tuple[int, dict[str, Any]]:
     """How many tagging processes, and what each takes of the cluster."""
     total = ray.cluster_resources()
     if cluster.use_gpu:

@@ -64,8 +64,8 @@ class TagStage:
 
     def _tag_unit(self, row: dict[str, Any]) -> str:
         unit, documents = row["unit"], from_ipc(row["documents"])
-        deaths = ray.get(self._ledger.begin.remote(unit))
-        texts = documents["text"].to_pylist()
+        deaths: int = ray.get(self._ledger.begin.remote(unit))  # pyright: ignore[reportAssignmentType] - of an untyped handle
+        texts: list[str] = documents["text"].to_pylist()
         tagged = self._tag_isolated(texts) if deaths >= DEATHS_BEFORE_ISOLATION else tag_bisecting(self._tag, texts)
         rejects = [
             *from_ipc(row["rejects"]).drop_columns(["run_id"]).to_pylist(),
@@ -96,7 +96,7 @@ class TagStage:
         finally:
             isolated.close()
 
-    def _table(self, documents: pa.Table, texts: Sequence[str], tagged: Tagged) -> pa.Table:
+    def _table(self, documents: pa.Table, texts: list[str], tagged: Tagged) -> pa.Table:
         order = np.argsort(tagged.rows, kind="stable")
         good = [tagged.rows[place] for place in order]
         if not good:

@@ -54,7 +54,7 @@ class Vocabulary:
         """float32 CSR (B, V) of how often each term stands in each text; other terms are passed over."""
         if not texts or not self.terms:
             return sp.csr_matrix((len(texts), len(self.terms)), dtype=np.float32)
-        return self._counter.transform(texts).astype(np.float32)
+        return sp.csr_matrix(self._counter.transform(texts), dtype=np.float32)
 
     def save(self, path: Path) -> None:
         """Writes a Parquet file of `term, frequency`."""

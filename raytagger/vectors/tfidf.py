@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -33,8 +35,8 @@ def bm25(count_LV: sp.csr_matrix) -> sp.csr_matrix:
     Source: Robertson and Zaragoza 2009, with ln(1 + (L - n + 0.5) / (n + 0.5)) as idf, so that no weight is
     negative. A label without terms weighs nothing.
     """
-    labels = count_LV.shape[0]
-    frequency_V = np.bincount(count_LV.indices, minlength=count_LV.shape[1])
+    labels, terms = cast("tuple[int, int]", count_LV.shape)
+    frequency_V = np.bincount(count_LV.indices, minlength=terms)
     idf_V = np.log(1 + (labels - frequency_V + 0.5) / (frequency_V + 0.5))
     length_L = np.asarray(count_LV.sum(axis=1)).ravel()
     norm_L = BM25_K1 * (1 - BM25_B + BM25_B * length_L / max(length_L.mean(), 1e-12))

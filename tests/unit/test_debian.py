@@ -362,9 +362,7 @@ def test_lines_of_others(line):
     assert source is None or not keep_archive([source], "amd64")
 
 
-@pytest.mark.parametrize(
-    "line", ["", "# deb http://deb.debian.org/debian bookworm main", "deb-src http://x y z"]
-)
+@pytest.mark.parametrize("line", ["", "# deb http://deb.debian.org/debian bookworm main", "deb-src http://x y z"])
 def test_lines_without_a_source(line):
     assert parse_line(line) is None
 

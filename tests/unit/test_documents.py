@@ -17,7 +17,7 @@ NOT_UTF8 = pa.Array.from_buffers(
 )
 
 
-def read(path, rows=2048, **source):
+def read(path, rows=2048, **source: object):
     chunks = list(read_documents(Store(), SourceSettings(documents=str(path), **source), rows))
     assert all(chunk.rejects.schema == REJECT_SCHEMA for chunk in chunks)
     documents = pa.concat_tables([chunk.documents for chunk in chunks], promote_options="default")
@@ -25,13 +25,13 @@ def read(path, rows=2048, **source):
     return documents.to_pylist(), [(row["doc_id"], row["reason"]) for row in rejects.to_pylist()]
 
 
-def write_lines(path, *lines):
+def write_lines(path, *lines: object):
     rows = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     path.write_bytes(b"\n".join(rows) + b"\n")
     return path
 
 
-def write_parquet(path, **columns):
+def write_parquet(path, **columns: object):
     pq.write_table(pa.table(columns), path)
     return path
 
@@ -127,22 +127,21 @@ def test_carried_json_values_keep_a_type(tmp_path):
         "deep": {"k": [1]},
         "late": None,
     }
-    second = {"id": 2, "text": "a", "n": None, "x": 2, "late": 3}
-    third = {"id": 3, "text": "a", "n": 2.5}
+    second = {"id": 2, "text": "a", "n": None, "x": 2}
+    third = {"id": 3, "text": "a", "late": 3}
+    fourth = {"id": 4, "text": "a", "n": 2.5}
     path = write_lines(
-        tmp_path / "d.jsonl", first, second, *({"id": row, "text": "a"} for row in range(99)), third
+        tmp_path / "d.jsonl", first, second, *({"id": row, "text": "a"} for row in range(99)), third, fourth
     )
     documents, rejects = read(path, columns=("n", "x", "ok", "names", "deep", "late"), rows=7)
     assert (documents[0]["n"], documents[0]["ok"], documents[0]["names"]) == (1, True, ["b"])
-    assert (documents[0]["deep"], documents[1]["x"], documents[1]["late"]) == ('{"k": [1]}', 2.0, "3")
-    assert rejects == [("3", "wrong_type")]
+    assert (documents[0]["deep"], documents[1]["x"], documents[-1]["late"]) == ('{"k": [1]}', 2.0, "3")
+    assert rejects == [("4", "wrong_type")]
 
 
 def test_labels_may_begin_below_the_head_of_a_json_file(tmp_path):
     bare = [{"id": row, "text": "a"} for row in range(150)]
-    path = write_lines(
-        tmp_path / "d.jsonl", *bare, {"id": "x", "text": "a", "labels": ["l"], "split": "test"}
-    )
+    path = write_lines(tmp_path / "d.jsonl", *bare, {"id": "x", "text": "a", "labels": ["l"], "split": "test"})
     assert read(path, rows=20)[0][-1] == {"doc_id": "x", "text": "a", "labels": ["l"], "split": "test"}
 
 

@@ -15,7 +15,7 @@ from raytagger.settings import SourceSettings
 from raytagger.store import Store
 
 
-def read(path, rows=2048, **source):
+def read(path, rows=2048, **source: object):
     chunks = list(read_documents(Store(), SourceSettings(documents=str(path), **source), rows))
     documents = pa.concat_tables([chunk.documents for chunk in chunks], promote_options="default")
     rejects = pa.concat_tables([chunk.rejects for chunk in chunks])
@@ -43,9 +43,7 @@ def test_tsv(tmp_path):
 
 
 def test_csv_rejects_bad_rows_one_by_one(tmp_path):
-    content = (
-        b'id,text,labels\n1,good,a\n2,\xff,a\n3,short\n4,x,a,b\n5,"bad"quote,a\n6,x,[a\n\xfe,x,a\n8,good,\n'
-    )
+    content = b'id,text,labels\n1,good,a\n2,\xff,a\n3,short\n4,x,a,b\n5,"bad"quote,a\n6,x,[a\n\xfe,x,a\n8,good,\n'
     documents, rejects = read(write(tmp_path / "d.csv", content), rows=3)
     assert [row["doc_id"] for row in documents] == ["1", "8"]
     assert rejects == {
@@ -71,7 +69,7 @@ def test_an_unclosed_quote_is_one_bad_row(tmp_path):
 
 @pytest.mark.parametrize("content", [b"id,text,text\n1,a,b\n", b"id,t\xffxt\n1,a\n", b'"id,text\n1,a\n'])
 def test_csv_with_a_bad_header_is_an_error(tmp_path, content):
-    with pytest.raises(CorpusError, match="twice|header"):
+    with pytest.raises(CorpusError, match=r"twice|header"):
         read(write(tmp_path / "d.csv", content))
 
 
@@ -92,9 +90,7 @@ TWO_MEMBERS = gzip.compress(LINES[:1000]) + gzip.compress(LINES[1000:])
 def test_compressed_files_are_unpacked(tmp_path, name, packed):
     documents, rejects = read(write(tmp_path / name, packed), rows=64)
     assert rejects == {}
-    assert [(row["doc_id"], row["text"]) for row in documents] == [
-        (str(row), f"t{row}") for row in range(300)
-    ]
+    assert [(row["doc_id"], row["text"]) for row in documents] == [(str(row), f"t{row}") for row in range(300)]
 
 
 @pytest.mark.parametrize(
@@ -185,9 +181,7 @@ def test_xmc_sparse_matrices(tmp_path):
     path = write(tmp_path / "train.txt", SPARSE)
     chunks = list(read_sparse(Store(), str(path), rows=3))
     assert [chunk.doc_ids for chunk in chunks] == [["train-0", "train-1", "train-2"], ["train-3"], []]
-    np.testing.assert_array_equal(
-        chunks[0].feature_BV.toarray(), [[1.5, 0, 0, 0, 2], [0, 1, 0, 0, 0], [0] * 5]
-    )
+    np.testing.assert_array_equal(chunks[0].feature_BV.toarray(), [[1.5, 0, 0, 0, 2], [0, 1, 0, 0, 0], [0] * 5])
     np.testing.assert_array_equal(chunks[0].label_BL.toarray(), [[1, 0, 0, 1], [0] * 4, [0, 0, 1, 0]])
     assert chunks[1].feature_BV.nnz == 0
     assert [row.position for chunk in chunks for row in chunk.bad] == [4, 5, 6]

@@ -94,6 +94,14 @@ def test_hits_are_the_places_with_a_gold_label(case):
     assert metrics.count_gold(case.gold).tolist() == [len(gold) for gold in case.positive]
 
 
+def test_a_gold_label_stored_twice_counts_once():
+    gold = csr_matrix((np.ones(3, dtype=np.bool_), [1, 1, 0], [0, 3]), shape=(1, 3))
+    scores = Scores(np.array([[1, 2]], dtype=np.int32), np.array([[2, 1]], dtype=np.float32))
+    assert metrics.count_gold(gold).tolist() == [2]
+    assert_same(metrics.recall_at(scores, gold, 2), [0.5])
+    assert gold.indices.tolist() == [1, 1, 0], "what the caller passed was changed"
+
+
 @some
 @given(cases, ks)
 def test_ranking_metrics_equal_a_loop(case, k):
@@ -119,9 +127,7 @@ def test_ndcg_equals_scikit_learn_on_full_rankings(seed):
 
 
 def test_a_known_ranking_has_the_values_worked_out_by_hand():
-    scores = Scores(
-        np.array([[2, 0, PAD]], dtype=np.int32), np.array([[0.9, 0.1, -np.inf]], dtype=np.float32)
-    )
+    scores = Scores(np.array([[2, 0, PAD]], dtype=np.int32), np.array([[0.9, 0.1, -np.inf]], dtype=np.float32))
     gold = csr_matrix(np.array([[1, 1, 0, 1]]))
     assert_same(metrics.precision_at(scores, gold, 5), [1 / 5])
     assert_same(metrics.recall_at(scores, gold, 5), [1 / 3])
@@ -177,9 +183,7 @@ def test_propensity_scored_metrics_equal_a_loop(case, k):
     ]:
         assert_same(actual.numerator_B, gains)
         assert_same(actual.denominator_B, best)
-    expected = (
-        [sum(psp) / sum(best_psp), sum(psndcg) / sum(best_psndcg)] if any(case.positive) else [NAN, NAN]
-    )
+    expected = [sum(psp) / sum(best_psp), sum(psndcg) / sum(best_psndcg)] if any(case.positive) else [NAN, NAN]
     assert_same([metrics.psp_at(*arguments), metrics.psndcg_at(*arguments)], expected)
 
 
@@ -234,10 +238,13 @@ def test_kept_tags_are_the_places_at_or_above_the_threshold(case, threshold):
     for row, (labels, values) in enumerate(zip(case.scores.label_BK, case.scores.score_BK, strict=True)):
         for label, value in zip(labels, values, strict=True):
             expected[row, label] |= label != PAD and value >= threshold
-    assert (
-        metrics.tag_matrix(case.scores, expected.shape[1], threshold).toarray().tolist() == expected.tolist()
-    )
+    assert metrics.tag_matrix(case.scores, expected.shape[1], threshold).toarray().tolist() == expected.tolist()
     assert metrics.tag_matrix(case.scores, expected.shape[1]).nnz == sum(map(len, case.ranked))
+
+
+def test_a_score_equal_to_the_threshold_is_kept():
+    scores = Scores(np.array([[1, 0, 2]], dtype=np.int32), np.array([[0.75, 0.5, 0.25]], dtype=np.float32))
+    assert metrics.tag_matrix(scores, 3, 0.5).toarray().tolist() == [[True, True, False]]
 
 
 @some
@@ -291,15 +298,18 @@ def test_calibration_of_nothing_and_of_something_else():
     # Of fifteen bins the first pair shares one, so that its gaps cancel out, and the second takes two.
     assert metrics.expected_calibration_error([0.61, 0.65], [0, 1]) == pytest.approx((0.61 - 0.35) / 2)
     assert metrics.expected_calibration_error([0.61, 0.68], [0, 1]) == pytest.approx((0.61 + 0.32) / 2)
+    # A probability of 1 shares the last bin with those just below it.
+    assert metrics.expected_calibration_error([1.0, 0.97], [0, 1]) == pytest.approx((1.0 - 0.03) / 2)
     for bad in [[1.2], [-0.1], [NAN], [0.1, 0.2]]:
         with pytest.raises(ValueError, match="probabilities"):
             metrics.brier_score(bad, [1])
 
 
-def test_ratio_and_mean_leave_undefined_documents_out():
+def test_ratio_and_mean_leave_undefined_documents_out(recwarn):
     ratio = Ratio(np.array([1.0, 0.0, 2.0]), np.array([2.0, 0.0, 2.0]))
     assert_same(ratio.per_document(), [0.5, NAN, 1.0])
     assert ratio.total() == 0.75
     assert metrics.mean_defined(np.array([1.0, NAN, 0.0])) == 0.5
     assert math.isnan(metrics.mean_defined(np.array([NAN])))
     assert math.isnan(metrics.mean_defined(np.array([])))
+    assert not recwarn.list

@@ -1,0 +1,47 @@
+"""Figures as text: aligned tables and percentages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
+    """Aligned columns; the first to the left, numbers to the right."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage, `-` where it is undefined."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def figure_lines(figures: dict[str, Any]) -> list[str]:
+    """The short table of an evaluation, and what was measured and left out."""
+    names = ("P@1", "nDCG@5", "PSP@5", "ZSR@10", "UR@1", "chance_ZSR@10")
+    intervals = figures["intervals"]
+    rows = [
+        [name, percent(figures[name]), " to ".join(percent(end) for end in intervals.get(name) or ())]
+        for name in names
+    ]
+    lines = table(rows, ["metric", "%", "95 % interval"]).splitlines()
+    lines.append(
+        f"{figures['n_documents']:,} documents, {figures['n_labels']:,} labels "
+        f"({figures['n_unseen_labels']:,} unseen), {figures['documents_per_s']:,.0f} documents/s; left out: "
+        f"{figures['n_without_gold']:,} without gold labels, {figures['n_unknown_gold']:,} unknown gold labels"
+    )
+    lines.extend(f"model {model}: licence {licence}" for model, licence in figures["licences"].items())
+    return lines
