@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.s3 import S3Server
 
 BUCKET = "raytagger-tests"
+ROOT = Path(__file__).parents[1]
+RAY_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "plugins")]),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_OFFLINE": "1",
+}
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +38,16 @@ def s3() -> Iterator[S3Server]:
 def bucket(s3: S3Server) -> str:
     """A fresh `s3://bucket/prefix`. One bucket for all, since SeaweedFS gives each several volumes."""
     return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def ray_head(s3: S3Server) -> Iterator[None]:
+    """One Ray for the whole run, with four logical CPUs; its workers see the S3 server and the tests' plugins."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in RAY_ENVIRONMENT.items():
+            patch.setenv(name, value)
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
+        yield
+        ray.shutdown()

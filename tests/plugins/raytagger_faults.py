@@ -1,0 +1,28 @@
+"""An encoder plugin in which some documents are fatal: the faults of the tests, injected the way a user's encoder
+is. All other documents go through the real static encoder. Every text that is encoded is logged."""
+
+import os
+import signal
+import time
+
+from raytagger.encoders.static import StaticEncoder
+
+
+class FaultyEncoder(StaticEncoder):
+    """`RAISE` raises, `KILL` kills the process, `NAN` gives a vector that is not finite, `SLOW` takes a while."""
+
+    def encode(self, texts, prompt=""):
+        log = os.environ.get("RAYTAGGER_FAULT_LOG")
+        if log:
+            with open(log, "a") as file:
+                file.write("".join(f"{text}\n" for text in texts))
+        for text in texts:
+            if "RAISE" in text:
+                raise ValueError("the tokenizer does not like this text")
+            if "KILL" in text:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if "SLOW" in text:
+                time.sleep(0.02)
+        if any("NAN" in text for text in texts):
+            self._table_VD = self._table_VD * float("nan")
+        return super().encode(texts, prompt)
