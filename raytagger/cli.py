@@ -160,24 +160,22 @@ def serve(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    storage: Annotated[str, typer.Option(help="s3://bucket/prefix where a probe may be written and deleted.")] = "",
+    as_json: Json = False,
+) -> None:
     """Checks Ray, storage, encoders, disk and device, and says what to do about what does not work.
 
-    Example: raytagger doctor
+    Example: raytagger doctor --storage s3://lake/probe
     """
     from raytagger.doctor import examine
 
     with explained_errors():
-        findings = examine()
+        findings = examine(storage)
     if as_json:
         show_json([vars(finding) for finding in findings])
     else:
-        show(
-            table(
-                [[f.part, "ok" if f.works else "FAILS", f.detail, f.remedy] for f in findings],
-                ["part", "state", "found", "remedy"],
-            )
-        )
+        show("\n".join(line for finding in findings for line in finding.lines()))
     raise typer.Exit(0 if all(finding.works or finding.optional for finding in findings) else 1)
 
 

@@ -56,8 +56,9 @@ class _Lines:
 @contextmanager
 def explained_errors() -> Iterator[None]:
     """Prints our own errors in one line and leaves with their exit code; says what Ctrl-C leaves behind."""
-    # Ray Data tells its own plan and progress; ours are shown instead.
+    # Ray Data and Serve tell their own plan and progress; ours are shown instead.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"ray\.")
     try:
         yield

@@ -160,8 +160,14 @@ def _parts(store: Store, source: SourceSettings, asked: Asked, split: str) -> It
             documents,
             np.array([not split or name == split for name in names], bool),
             np.array([not split or name in asked.zero_shot_splits for name in names], bool),
-            documents[asked.group].to_numpy() if asked.group else own,
+            _groups(documents[asked.group], own) if asked.group else own,
         )
+
+
+def _groups(column: pa.ChunkedArray, own: np.ndarray) -> np.ndarray:
+    """The group of each document, as strings; a document without one is a group by itself."""
+    names = column.cast(pa.string()).to_pylist()
+    return np.array([f"document {own[row]}" if name is None else f"group {name}" for row, name in enumerate(names)])
 
 
 def _limited(documents: pa.Table, taken: Counter[str | None], limit: int) -> pa.Table:

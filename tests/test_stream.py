@@ -1,5 +1,8 @@
-"""The stream on a real Ray: equal to one process, nothing dropped, resumable."""
+"""The stream on a real Ray: equal to one process, nothing dropped."""
 
+import dataclasses
+import gzip
+import json
 import os
 
 import numpy as np
@@ -8,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytagger.bundle import load, named
+from raytagger.corpus import read_labels
 from raytagger.corpus.output import SMALL
-from raytagger.errors import CorpusError, RejectsError
+from raytagger.errors import CorpusError, RejectsError, StoreError
 from raytagger.settings import ClusterSettings, RetagRun, RetagSettings, SourceSettings
 from raytagger.store import Store, join
 from raytagger.stream.output import tag_documents
@@ -17,13 +21,19 @@ from tests.corpora import faulty_bundle, small_bundle, write_texts
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
 
+DOCUMENTS = [json.loads(line) for line in (SMALL / "docs.jsonl").read_text().splitlines()]
 
-def tag_run(documents, splits=(), chunk=50, share=0.5, **source) -> RetagRun:
+
+def tag_run(documents, splits=(), labels="", chunk=64, share=0.5, **source) -> RetagRun:
     return RetagRun(
-        RetagSettings(documents=str(documents), splits=splits),
+        RetagSettings(documents=str(documents), splits=splits, labels=labels),
         SourceSettings(max_reject_share=share, **source),
         ClusterSettings(workers=2, chunk_documents=chunk),
     )
+
+
+def rejects_of(output):
+    return {row["doc_id"]: row["reason"] for row in pq.read_table(f"{output}.rejects.parquet").to_pylist()}
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +47,125 @@ def faulty(tmp_path_factory):
 
 
 def test_many_processes_equal_one(bundle, tmp_path):
-    tagger = load(bundle)
     output = str(tmp_path / "tags.parquet")
     summary = tag_documents(bundle, tag_run(SMALL / "docs.jsonl", splits=("test",)), output, k=7)
     rows = pq.read_table(output).to_pylist()
-    texts = {row["doc_id"]: row["text"] for row in pa.json.read_json(SMALL / "docs.jsonl").to_pylist()} if False else None
-    documents = [row for row in _documents() if row["split"] == "test"]
-    assert [row["doc_id"] for row in rows] == [row["doc_id"] for row in documents]
-    assert summary.tagged == len(documents)
-    assert texts is None
-    expected = named(tagger.tag([row["text"] for row in documents], 7), tagger.labels)
+    expected_documents = [row for row in DOCUMENTS if row["split"] == "test"]
+    assert summary.tagged == summary.read == len(expected_documents)
+    assert [row["doc_id"] for row in rows] == [row["doc_id"] for row in expected_documents]
+    tagger = load(bundle)
+    expected = named(tagger.tag([row["text"] for row in expected_documents], 7), tagger.labels)
     for row, tags in zip(rows, expected, strict=True):
         assert row["label_ids"] == [label for label, _ in tags]
         np.testing.assert_allclose(row["scores"], [score for _, score in tags], atol=1e-4)
-    assert len(pq.read_table(output + ".rejects.parquet")) == 0
+    assert rejects_of(output) == {}
     assert sorted(os.listdir(tmp_path)) == ["tags.parquet", "tags.parquet.rejects.parquet"]
 
 
-def _documents():
-    import json
+def test_a_directory_is_replaced_by_the_next_run_and_never_touched_when_foreign(bundle, tmp_path):
+    output = str(tmp_path / "tags")
+    tag_documents(bundle, tag_run(SMALL / "docs.jsonl"), output, k=3)
+    tag_documents(bundle, tag_run(SMALL / "docs.jsonl", columns=("source",)), output, k=2)
+    rows = pq.ParquetDataset(output).read().to_pylist()
+    assert [row["doc_id"] for row in rows] == [row["doc_id"] for row in DOCUMENTS]
+    assert {len(row["label_ids"]) for row in rows} == {2}
+    assert [row["source"] for row in rows] == [row["source"] for row in DOCUMENTS]
+    foreign = write_texts(tmp_path / "docs.parquet", ["a text"])
+    with pytest.raises(StoreError, match="other files"):
+        tag_documents(bundle, tag_run(foreign), str(tmp_path), k=2)
+    assert foreign.exists()
 
-    return [json.loads(line) for line in (SMALL / "docs.jsonl").read_text().splitlines()]
+
+@pytest.mark.s3
+def test_object_storage_in_and_out_equals_the_local_disk(bundle, bucket, tmp_path):
+    store = Store()
+    lines = [json.dumps(row) for row in DOCUMENTS[:100]]
+    for name, part in (("a.jsonl.gz", lines[:30]), ("b/c.jsonl.gz", lines[30:])):
+        store.write_bytes(join(bucket, "docs", name), gzip.compress("\n".join(part).encode()))
+    remote = join(bucket, "bundle")
+    for entry in store.list(bundle):
+        store.write_bytes(join(remote, entry.uri.removeprefix(bundle)), store.read_bytes(entry.uri))
+    output = join(bucket, "tags.parquet")
+    tag_documents(remote, tag_run(join(bucket, "docs"), chunk=20), output, k=4)
+    local = str(tmp_path / "tags.parquet")
+    (tmp_path / "docs.jsonl").write_text("\n".join(lines))
+    tag_documents(bundle, tag_run(tmp_path / "docs.jsonl"), local, k=4)
+    with store.open(output) as file:
+        remote_rows, local_rows = pq.read_table(file), pq.read_table(local)
+    assert remote_rows.select(["doc_id", "label_ids"]).equals(local_rows.select(["doc_id", "label_ids"]))
+    np.testing.assert_allclose(remote_rows["scores"].to_pylist(), local_rows["scores"].to_pylist(), atol=1e-4)
+
+
+def test_rows_that_cannot_be_read_are_put_aside(bundle, tmp_path):
+    path = tmp_path / "docs.jsonl"
+    good = [{"doc_id": f"d{row}", "text": f"text number {row} about bread"} for row in range(20)]
+    lines = [json.dumps(row).encode() for row in good]
+    lines[3:3] = [b'{"doc_id": "broken', b"\xff\xfe", b'{"doc_id": "bare", "text": " "}', b'{"text": "no id"}']
+    lines.append(json.dumps({"doc_id": "huge", "text": "x" * 10_000_000}).encode())
+    path.write_bytes(b"\n".join(lines))
+    output = str(tmp_path / "tags.parquet")
+    summary = tag_documents(bundle, tag_run(path, chunk=5), output, k=3)
+    assert pq.read_table(output)["doc_id"].to_pylist() == [row["doc_id"] for row in good]
+    assert (summary.read, summary.tagged) == (25, 20)
+    reasons = rejects_of(output)
+    assert reasons["bare"] == "empty_text"
+    assert reasons["huge"] == "too_long"
+    assert sorted(reasons.values()) == ["empty_text", "no_id", "not_json", "not_utf8", "too_long"]
+
+
+def test_documents_that_raise_or_turn_to_nan_are_put_aside_and_all_others_tagged(faulty, tmp_path):
+    texts = [f"a text about sailing, number {row}" for row in range(40)]
+    texts[7], texts[8], texts[31] = "RAISE", "also RAISE this", "NAN"
+    output = str(tmp_path / "tags.parquet")
+    tag_documents(faulty, tag_run(write_texts(tmp_path / "docs.parquet", texts)), output, k=3)
+    assert rejects_of(output) == {name: "tagging_failed" for name in ("d000007", "d000008", "d000031")}
+    assert len(pq.read_table(output)) == 37
+    rejects = pq.read_table(f"{output}.rejects.parquet").to_pylist()
+    assert "does not like this text" in rejects[0]["error"]
+    assert "not finite" in rejects[2]["error"]
+
+
+def test_a_document_that_kills_its_process_is_found_and_all_others_tagged(faulty, tmp_path):
+    texts = [f"a text about weather, number {row}" for row in range(48)]
+    texts[21] = "KILL"
+    output = str(tmp_path / "tags.parquet")
+    summary = tag_documents(faulty, tag_run(write_texts(tmp_path / "docs.parquet", texts), chunk=16), output, k=3)
+    assert rejects_of(output) == {"d000021": "process_died"}
+    assert "signal 9" in pq.read_table(f"{output}.rejects.parquet").to_pylist()[0]["error"]
+    assert pq.read_table(output)["doc_id"].to_pylist() == [f"d{row:06d}" for row in range(48) if row != 21]
+    assert (summary.read, summary.tagged) == (48, 47)
+
+
+def test_too_many_rejects_stop_the_run_and_nothing_is_tagged_twice(faulty, tmp_path, monkeypatch):
+    texts = ["RAISE" if row % 4 == 0 else f"text {row}" for row in range(40)]
+    run = tag_run(write_texts(tmp_path / "docs.parquet", texts), chunk=10, share=0.01)
+    output = str(tmp_path / "tags.parquet")
+    with pytest.raises(RejectsError, match="10 of 40 documents") as raised:
+        tag_documents(faulty, run, output, k=3)
+    assert raised.value.exit_code == 3
+    assert not os.path.exists(output)
+    lenient = dataclasses.replace(run, source=dataclasses.replace(run.source, max_reject_share=0.5))
+    assert tag_documents(faulty, lenient, output, k=3).tagged == 30
+
+
+def test_a_damaged_file_is_one_clear_error(bundle, tmp_path):
+    path = write_texts(tmp_path / "docs.parquet", ["one", "two"])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CorpusError, match=r"docs\.parquet cannot be read"):
+        tag_documents(bundle, tag_run(path), str(tmp_path / "tags.parquet"), k=3)
+
+
+def test_an_empty_corpus_is_one_clear_error(bundle, tmp_path):
+    (tmp_path / "docs").mkdir()
+    with pytest.raises(CorpusError, match="no files"):
+        tag_documents(bundle, tag_run(tmp_path / "docs"), str(tmp_path / "tags.parquet"), k=3)
+
+
+def test_a_newer_label_set_is_answered_at_once(bundle, tmp_path):
+    labels = read_labels(Store(), str(SMALL / "labels.jsonl")).to_table()
+    new = pa.table({"label_id": ["new/volcano"], "title": ["Volcanoes"], "text": ["Eruptions, lava and ash."]})
+    pq.write_table(pa.concat_tables([labels, new], promote_options="default"), tmp_path / "labels.parquet")
+    path = write_texts(tmp_path / "docs.parquet", ["The volcano threw out lava and ash all night."])
+    output = str(tmp_path / "tags.parquet")
+    tag_documents(bundle, tag_run(path, labels=str(tmp_path / "labels.parquet")), output, k=3)
+    assert pq.read_table(output)["label_ids"].to_pylist()[0][0] == "new/volcano"

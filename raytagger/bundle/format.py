@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from raytagger.corpus.labels import LabelSet, from_table
 from raytagger.encoders.locate import cache_folder
 from raytagger.errors import BundleError, StoreError
+from raytagger.settings.parse import PLACES
 from raytagger.store import Store, check_files, is_s3, join, read_manifest, write_manifest
 
 FORMAT = 1
@@ -53,14 +54,16 @@ def write_labels(folder: Path, labels: LabelSet, train_count_L: np.ndarray) -> N
 def publish(folder: Path, facts: dict[str, Any], out: str, store: Store) -> str:
     """Writes the manifest, copies the folder to `OUT/<version>` and then points `OUT/latest.json` at it.
 
-    The version is the fingerprint of the content, so that the same training gives the same one.
+    The version is the fingerprint of the content, so that the same training gives the same one, wherever it ran
+    and wherever the bundle lies.
 
     Returns:
         The version.
     """
     write_manifest(folder, {"format": FORMAT, "packages": _packages(), "commit": _commit(), **facts})
     files = read_manifest(folder)["files"]
-    content = json.dumps([files, facts.get("settings"), facts.get("kind")], sort_keys=True)
+    settings = {name: part for name, part in facts["settings"].items() if name not in PLACES}
+    content = json.dumps([files, settings, facts["kind"]], sort_keys=True)
     version = hashlib.sha256(content.encode()).hexdigest()[:12]
     store.upload(folder, join(out, version))
     store.write_bytes(join(out, LATEST), json.dumps({"version": version}).encode())
@@ -78,7 +81,8 @@ def open_bundle(uri: str, store: Store) -> Opened:
         folder = _fetch(place, store) if is_s3(place) else Path(place).expanduser()
         manifest = read_manifest(folder)
         _check_format(manifest, place)
-        check_files(folder, manifest["files"])
+        if not is_s3(place):  # what was fetched has been checked
+            check_files(folder, manifest.get("files", {}))
     except StoreError as error:
         raise BundleError(f"the bundle {place} cannot be opened: {error}") from error
     table = pq.read_table(folder / "labels.parquet")
@@ -95,11 +99,17 @@ def pin_bundle(uri: str, store: Store) -> str:
     """`OUT/<version>` for `OUT`, so that every worker of a run loads the same.
 
     Raises:
-        BundleError: no bundle there.
+        BundleError: no bundle there, or `latest.json` is damaged.
     """
     if store.exists(join(uri, LATEST)):
-        version = json.loads(store.read_bytes(join(uri, LATEST)))["version"]
-        return join(uri, version)
+        try:
+            return join(uri, json.loads(store.read_bytes(join(uri, LATEST)))["version"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BundleError(
+                f"{join(uri, LATEST)} is damaged",
+                expected='{"version": …}',
+                remedy="Name OUT/<version>, or train again.",
+            ) from error
     if not store.exists(join(uri, "manifest.json")):
         raise BundleError(
             "no bundle there",
@@ -122,20 +132,31 @@ def _check_format(manifest: dict[str, Any], place: str) -> None:
 
 
 def _fetch(place: str, store: Store) -> Path:
-    """Downloads a remote bundle once; its content-addressed version names the folder in the cache."""
-    target = cache_folder() / "bundles" / hashlib.sha256(place.encode()).hexdigest()[:16]
+    """Downloads a remote bundle once; the digest of its manifest names the folder in the cache."""
+    manifest = store.read_bytes(join(place, "manifest.json"))
+    target = cache_folder() / "bundles" / hashlib.sha256(manifest).hexdigest()[:16]
+    if target.is_dir() and not _is_whole(target):
+        shutil.rmtree(target, ignore_errors=True)
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
             arriving = Path(temporary) / "bundle"
             store.download(place, arriving)
             try:
-                check_files(arriving, read_manifest(arriving)["files"])
+                check_files(arriving, read_manifest(arriving).get("files", {}))
                 arriving.rename(target)
             except OSError:
                 if not target.is_dir():  # another process has put it there meanwhile
                     raise
     return target
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        check_files(folder, read_manifest(folder).get("files", {}))
+    except StoreError:
+        return False
+    return True
 
 
 def _packages() -> dict[str, str]:

@@ -11,6 +11,9 @@ import numpy as np
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray, FloatArray
 
+# No tokenizer in use makes a token of more characters than this on average over a whole text.
+CHARACTERS_A_TOKEN = 64
+
 
 class Embedded(NamedTuple):
     """Encoded texts.
@@ -50,6 +53,16 @@ class Encoder(Protocol):
     def save(self, folder: Path) -> None:
         """Writes what is needed to load it again."""
         ...
+
+
+def shorten(texts: Sequence[str], max_tokens: int) -> tuple[list[str], BoolArray]:
+    """Texts without what lies beyond any `max_tokens` tokens, so that a huge text costs no more than a long one.
+
+    Returns:
+        The texts, and bool (B,): which of them were shortened.
+    """
+    limit = CHARACTERS_A_TOKEN * max_tokens
+    return [text[:limit] for text in texts], np.array([len(text) > limit for text in texts], bool)
 
 
 def finish(vector_BD: np.ndarray, texts: Sequence[str]) -> FloatArray:

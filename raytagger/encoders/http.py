@@ -18,6 +18,7 @@ from raytagger.settings import EncoderSettings
 
 TEXTS_A_REQUEST = 64
 TRIES = 5
+PAUSE_S = 0.2  # doubles from try to try
 TIMEOUT_S = 120.0
 BUSY = (429, 500, 502, 503, 504)
 
@@ -77,18 +78,18 @@ class HttpEncoder:
         body = {"model": self._settings.model, "input": texts}
         status = 0
         for attempt in range(TRIES):
+            time.sleep(PAUSE_S * 2 ** (attempt - 1) if attempt else 0)
             try:
                 answer = httpx.post(f"{self._url}/embeddings", json=body, headers=headers, timeout=TIMEOUT_S)
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise SettingsError(
                     f"the embeddings endpoint cannot be reached: {error}",
                     got=self._url,
-                    remedy="Check encoder.path.",
+                    remedy="Check encoder.path and that the server is up.",
                 ) from error
             if answer.status_code not in BUSY:
                 return self._read(answer, len(texts))
             status = answer.status_code
-            time.sleep(0.2 * 2**attempt)
         raise CapacityError(
             f"the embeddings endpoint stayed busy over {TRIES} tries",
             got=f"HTTP {status} {self._url}",
@@ -98,7 +99,9 @@ class HttpEncoder:
         try:
             answer.raise_for_status()
             data = sorted(answer.json()["data"], key=lambda item: item["index"])
-            vector_BD = np.array([item["embedding"] for item in data], np.float32)
+            vector_BD = np.array([item["embedding"] for item in data], np.float32).reshape(len(data), -1)
+            if rows and not vector_BD.size:
+                raise ValueError("no vectors")
         except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(
                 f"the embeddings endpoint answered HTTP {answer.status_code} in an unexpected form",

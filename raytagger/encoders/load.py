@@ -8,12 +8,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from raytagger.encoders.encoder import Encoder
-from raytagger.encoders.locate import locate
+from raytagger.encoders.locate import SETTINGS_FILE, locate
 from raytagger.errors import SettingsError
 from raytagger.settings import EncoderSettings, make_run
 from raytagger.store import Store
 
-NAME = "encoder.json"
 GROUP = "raytagger.encoders"
 # Named, not imported: each kind brings heavy libraries, and only the one in use is paid for.
 KINDS = {
@@ -45,12 +44,13 @@ def save_encoder(encoder: Encoder, settings: EncoderSettings, folder: Path) -> N
     """Writes the encoder and its settings to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     encoder.save(folder)
-    (folder / NAME).write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
+    (folder / SETTINGS_FILE).write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
 
 
 def open_encoder(folder: Path, device: str = "auto") -> Encoder:
     """Loads an encoder that `save_encoder` wrote."""
-    settings = make_run(json.loads((folder / NAME).read_text()), EncoderSettings, place=str(folder / NAME))
+    file = folder / SETTINGS_FILE
+    settings = make_run(json.loads(file.read_text(encoding="utf-8")), EncoderSettings, place=str(file))
     settings = dataclasses.replace(settings, device=device)
     return _make(settings, settings.path if settings.kind == "http" else str(folder))
 

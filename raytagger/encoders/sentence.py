@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging as transformers_logging
 
-from raytagger.encoders.encoder import Embedded, finish
+from raytagger.encoders.encoder import Embedded, finish, shorten
 from raytagger.encoders.locate import read_licence, weights_digest
-from raytagger.encoders.transformer import pick_device
+from raytagger.encoders.transformer import check_max_tokens, pick_device
 from raytagger.errors import SettingsError
 from raytagger.settings import EncoderSettings
 
@@ -21,20 +22,25 @@ class SentenceEncoder:
     """A sentence-transformers model.
 
     Raises:
-        SettingsError: it cannot be loaded.
+        SettingsError: it cannot be loaded, or `max_tokens` does not fit it.
     """
 
     def __init__(self, settings: EncoderSettings, folder: str) -> None:
         self._settings, self._folder = settings, folder
+        transformers_logging.disable_progress_bar()
         try:
             self._model = SentenceTransformer(folder, device=pick_device(settings.device))
-        except (OSError, ValueError) as error:
+        except Exception as error:
             raise SettingsError(
-                f"sentence-transformers cannot load the encoder: {str(error).splitlines()[0][:200]}",
+                f"sentence-transformers cannot load the encoder: {(str(error).splitlines() or [''])[0][:200]}",
                 got=folder,
                 remedy="Check encoder.path.",
             ) from error
-        self._model.max_seq_length = settings.max_tokens
+        network = getattr(self._model[0], "auto_model", None)
+        self._reads_all = network is None  # such as static vectors, which know no length
+        if network is not None:
+            check_max_tokens(settings.max_tokens, getattr(network.config, "max_position_embeddings", None))
+            self._model.max_seq_length = settings.max_tokens
         self.width = int(self._model.get_embedding_dimension() or 0)
 
     @property
@@ -51,18 +57,25 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
         """See `Encoder.encode`."""
-        rows = max(self._settings.batch_tokens // self._settings.max_tokens, 1)
+        if not texts:
+            return Embedded(np.zeros((0, self.width), np.float32), np.zeros(0, bool))
+        limit = self._settings.max_tokens
+        short, cut_B = list(texts), np.zeros(len(texts), bool)
+        if not self._reads_all:
+            short, cut_B = shorten(texts, limit)
+            cut_B |= self._count_tokens([prompt + text for text in short]) > limit
         vector_BD = self._model.encode(
-            list(texts),
+            short,
             prompt=prompt or None,
-            batch_size=rows,
+            batch_size=max(self._settings.batch_tokens // limit, 1),
             show_progress_bar=False,
             convert_to_numpy=True,
         )
-        lengths = [len(ids) for ids in self._model.tokenizer([prompt + text for text in texts])["input_ids"]]
-        vector_BD = np.asarray(vector_BD, np.float32).reshape(len(texts), self.width)
-        return Embedded(finish(vector_BD, texts), np.array(lengths) > self._settings.max_tokens)
+        return Embedded(finish(np.asarray(vector_BD, np.float32), texts), cut_B)
 
     def save(self, folder: Path) -> None:
         """Writes the model in sentence-transformers' own layout."""
         self._model.save(str(folder))
+
+    def _count_tokens(self, texts: list[str]) -> np.ndarray:
+        return np.array([len(ids) for ids in self._model.tokenizer(texts, verbose=False)["input_ids"]])

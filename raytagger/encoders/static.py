@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from raytagger.encoders.encoder import Embedded, finish
-from raytagger.encoders.locate import read_licence, weights_digest
+from raytagger.encoders.encoder import Embedded, finish, shorten
+from raytagger.encoders.locate import files_digest, read_licence
 from raytagger.errors import SettingsError
 from raytagger.settings import EncoderSettings
 
@@ -31,19 +30,25 @@ class StaticEncoder:
         self._table_file, self._tokenizer_file = _files(folder)
         try:
             tables = [table for table in load_file(self._table_file).values() if table.ndim == 2]
+            self._table_VD = max(tables, key=len).astype(np.float32)
             self._tokenizer = Tokenizer.from_file(str(self._tokenizer_file))
-        except (SafetensorError, ValueError) as error:
+        except Exception as error:  # tokenizers raises nothing more precise
             raise SettingsError(f"{folder} cannot be loaded: {error}", remedy="Fetch the model again.") from error
-        self._table_VD = max(tables, key=len).astype(np.float32)
+        if self._tokenizer.get_vocab_size() > len(self._table_VD):
+            raise SettingsError(
+                "the tokenizer and the static vectors do not belong together",
+                got=f"{self._tokenizer.get_vocab_size()} tokens, {len(self._table_VD)} vectors",
+                remedy=f"Look at {folder}.",
+            )
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.width = self._table_VD.shape[1]
 
     @property
     def identity(self) -> str:
-        """Weights and length."""
-        weights = weights_digest(str(self._table_file.parent)), self._table_file.stat().st_size
-        facts = [*weights, self._settings.max_tokens]
+        """Weights, tokenizer and length; a saved copy has the same."""
+        weights = files_digest([self._table_file, self._tokenizer_file], ["table", "tokenizer"])
+        facts = ["static", weights, self._settings.max_tokens]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @property
@@ -54,9 +59,10 @@ class StaticEncoder:
     def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
         """See `Encoder.encode`. A text without any token gets the zero vector."""
         limit = self._settings.max_tokens
-        rows = self._tokenizer.encode_batch_fast([prompt + text for text in texts], add_special_tokens=False)
+        short, short_B = shorten([prompt + text for text in texts], limit)
+        rows = self._tokenizer.encode_batch_fast(short, add_special_tokens=False)
         ids = [row.ids[:limit] for row in rows]
-        cut_B = np.array([len(row) > limit for row in rows], bool)
+        cut_B = short_B | np.array([len(row) > limit for row in rows], bool)
         sum_BD = np.zeros((len(texts), self.width), np.float32)
         length_B = np.array([len(row) for row in ids], np.int64)
         if length_B.sum():

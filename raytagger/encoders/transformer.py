@@ -14,15 +14,14 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from raytagger.encoders.batches import length_batches
-from raytagger.encoders.encoder import Embedded, finish
+from raytagger.encoders.encoder import Embedded, finish, shorten
 from raytagger.encoders.locate import read_licence, weights_digest
 from raytagger.errors import CapacityError, SettingsError
 from raytagger.settings import EncoderSettings
 
 POOLINGS = ("mean", "cls", "last")
 LONG = ("cut", "mean")
-# No tokenizer in use makes a token of more characters than this on average over a whole text.
-CHARACTERS_A_TOKEN = 64
+FEWEST_TOKENS = 4  # special tokens at both ends, and something between them
 
 
 class Pieces(NamedTuple):
@@ -40,7 +39,7 @@ class TransformerEncoder:
     on a GPU; all others run in float32.
 
     Raises:
-        SettingsError: the model cannot be loaded, or pooling or long is unknown.
+        SettingsError: the model cannot be loaded or does not fit the settings, or pooling or long is unknown.
     """
 
     def __init__(self, settings: EncoderSettings, folder: str) -> None:
@@ -54,11 +53,21 @@ class TransformerEncoder:
         self._device = pick_device(settings.device)
         self._tokenizer, self._model = _load(folder, self._device, self._causal)
         self.width = int(self._model.config.hidden_size)
+        check_max_tokens(settings.max_tokens, getattr(self._model.config, "max_position_embeddings", None))
+        if self._causal and self._tokenizer.eos_token_id is None:
+            raise SettingsError(
+                "a causal encoder needs a tokenizer with an end-of-sequence token",
+                got=folder,
+                remedy='Name it in tokenizer_config.json as eos_token, or use encoder.kind = "transformer".',
+            )
 
     @property
     def identity(self) -> str:
         """Weights, pooling and length; the device and the batch size do not matter."""
-        weights = weights_digest(self._folder) if Path(self._folder).is_dir() else self._folder
+        local = Path(self._folder).is_dir()
+        # On the hub a name can get other weights; the commit that was loaded tells them apart.
+        commit = getattr(self._model.config, "_commit_hash", None)
+        weights = weights_digest(self._folder) if local else f"{self._folder}@{commit}"
         facts = [weights, self._pooling, self._settings.max_tokens, self._settings.long, self._causal]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -73,9 +82,10 @@ class TransformerEncoder:
             return Embedded(np.zeros((0, self.width), np.float32), np.zeros(0, bool))
         pieces = self._tokenize([prompt + text for text in texts] if prompt else list(texts))
         lengths = np.array([len(ids) for ids in pieces.ids])
-        vector_PD = np.empty((len(lengths), self.width), np.float32)
-        for rows in length_batches(lengths, self._settings.batch_tokens):
-            vector_PD[rows] = self._forward([pieces.ids[row] for row in rows])
+        vector_PD = np.zeros((len(lengths), self.width), np.float32)
+        some = np.flatnonzero(lengths)  # a text without any token keeps the zero vector
+        for batch in length_batches(lengths[some], self._settings.batch_tokens):
+            vector_PD[some[batch]] = self._forward([pieces.ids[row] for row in some[batch]])
         if len(lengths) > len(texts):
             vector_PD = _mean_of_pieces(vector_PD, lengths, pieces.owner_P, len(texts))
         return Embedded(finish(vector_PD, texts), pieces.cut_B)
@@ -87,9 +97,10 @@ class TransformerEncoder:
         (folder / "README.md").write_text(f"---\nlicense: {self.licence}\n---\n")
 
     def _tokenize(self, texts: list[str]) -> Pieces:
-        limit = self._settings.max_tokens
-        if self._settings.long == "cut":
-            texts = [text[: CHARACTERS_A_TOKEN * limit] for text in texts]
+        limit, cut = self._settings.max_tokens, self._settings.long == "cut"
+        short_B = np.zeros(len(texts), bool)
+        if cut:
+            texts, short_B = shorten(texts, limit)
         room = limit - 1 if self._causal else limit
         encoded = self._tokenizer(
             texts,
@@ -102,13 +113,13 @@ class TransformerEncoder:
         owner = np.array(encoded["overflow_to_sample_mapping"])
         count_B = np.bincount(owner, minlength=len(texts))
         ids: list[list[int]] = encoded["input_ids"]
-        if self._settings.long == "cut":
+        if cut:
             first = np.unique(owner, return_index=True)[1]
             ids, owner = [ids[row] for row in first], owner[first]
         if self._causal:
             end = self._tokenizer.eos_token_id
             ids = [row if row and row[-1] == end else [*row, end] for row in ids]
-        return Pieces(ids, owner, (count_B > 1) & (self._settings.long == "cut"))
+        return Pieces(ids, owner, short_B | ((count_B > 1) & cut))
 
     @torch.inference_mode()
     def _forward(self, ids: list[list[int]]) -> np.ndarray:
@@ -138,6 +149,16 @@ def pick_device(name: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def check_max_tokens(max_tokens: int, most: int | None) -> None:
+    """Refuses a length that the model has no positions for, or that leaves no room for a text."""
+    if max_tokens < FEWEST_TOKENS or (most is not None and max_tokens > most):
+        raise SettingsError(
+            "encoder.max_tokens does not fit the model",
+            got=max_tokens,
+            expected=f"{FEWEST_TOKENS} to {most}" if most else f"at least {FEWEST_TOKENS}",
+        )
 
 
 def _load(folder: str, device: str, causal: bool) -> tuple[Any, Any]:

@@ -78,9 +78,8 @@ class LabelBank:
             return known
         for entry in self.store.list(folder):
             try:
-                table = pq.read_table(io.BytesIO(self.store.read_bytes(entry.uri)))
-                keys, vectors = table["key"].to_pylist(), table["vector"].to_pylist()
-            except (pa.ArrowException, KeyError) as error:
+                keys, vectors = _read_part(self.store.read_bytes(entry.uri))
+            except (pa.ArrowException, KeyError, OSError) as error:  # Arrow's own I/O errors are OSErrors
                 raise StoreError(
                     f"{entry.uri} is damaged: {error}",
                     remedy="Delete the file; its labels are encoded again.",
@@ -99,7 +98,12 @@ class LabelBank:
         )
         name = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
         with self.store.writing(join(folder, f"{name}.parquet")) as file:
-            pq.write_table(table, file)
+            pq.write_table(table, file, write_page_checksum=True)
+
+
+def _read_part(data: bytes) -> tuple[list[bytes], list[bytes]]:
+    table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    return table["key"].to_pylist(), table["vector"].to_pylist()
 
 
 def text_key(text: str) -> bytes:

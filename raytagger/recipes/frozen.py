@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from raytagger.encoders import load_encoder, save_encoder
 from raytagger.errors import SettingsError
 from raytagger.labels import LabelBank
 from raytagger.progress import Progress, silent
+from raytagger.schema import FloatArray
+from raytagger.search import MOST_TAGS
 from raytagger.settings import FitRun, to_values
 from raytagger.store import Store, join, parent
 from raytagger.vectors import TermCounts, Vocabulary
@@ -104,18 +107,26 @@ def _check(run: FitRun) -> None:
             remedy="Documents and labels are compared in one space; a trained method can join two.",
         )
     uses_encoder(run.search.kind)
+    if not 1 <= run.search.k <= MOST_TAGS:
+        raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
 
 
 def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> Counts:
-    """One pass over the corpus: terms and label counts of the training split, and the report over all of it."""
+    """One pass over the corpus: terms and label counts of the training split, and the report over all of it.
+
+    Where no document has a split, all are for training.
+    """
     counts = Counts(TermCounts(), np.zeros(len(labels), np.int64), CorpusReport(labels))
     if not run.source.documents:
         return counts
-    read = 0
+    read, has_splits = 0, False
     for chunk in read_documents(store, run.source):
         counts.report.add(chunk)
         training = chunk.documents
-        if pc.any(pc.is_valid(training["split"])).as_py():
+        if not has_splits and pc.any(pc.is_valid(training["split"])).as_py():
+            has_splits = True  # so that none of the documents counted so far is for training
+            counts = Counts(TermCounts(), np.zeros(len(labels), np.int64), counts.report)
+        if has_splits:
             training = select_splits(training, (run.source.train_split,))
         counts.documents += len(training)
         if uses_terms(run.search.kind):
@@ -136,8 +147,14 @@ def _embed(
         return {}, 0
     encoder = load_encoder(run.encoder, store)
     bank = LabelBank(store, run.labels.bank or join(parent(run.output.bundle), "bank"))
-    texts = [run.labels.prompt + text for text in labels.full_texts]
-    banked = bank.embed(texts, encoder.identity, lambda slab: encoder.encode(slab).vector_BD, progress)
+    prompt = run.labels.prompt
+
+    def encode(texts: Sequence[str]) -> FloatArray:
+        # The encoder gets the prompt by itself: some models leave it out of the pooling.
+        return encoder.encode([text.removeprefix(prompt) for text in texts], prompt).vector_BD
+
+    texts = [prompt + text for text in labels.full_texts]
+    banked = bank.embed(texts, encoder.identity, encode, progress)
     np.save(folder / "label_LD.npy", banked.vector_LD.astype(np.float16))
     save_encoder(encoder, run.encoder, folder / "encoder")
     return {run.encoder.path: encoder.licence}, banked.encoded

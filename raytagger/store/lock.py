@@ -101,7 +101,8 @@ def _acquire(store: Store, uri: str, lease_s: float, since: str) -> str:
         if old is None:
             continue
         owner, old_etag, age_s = old
-        taken = store.put(uri, content, IfMatch=old_etag) if age_s > lease_s else None
+        free = age_s > lease_s or _is_dead(owner)
+        taken = store.put(uri, content, IfMatch=old_etag) if free else None
         if taken is not None:
             return taken
         break
@@ -124,6 +125,24 @@ def _look(store: Store, uri: str) -> tuple[str, str, float] | None:
     date = found["ResponseMetadata"]["HTTPHeaders"].get("date")
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
     return content, found["ETag"], (now - found["LastModified"]).total_seconds()
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether the owner was a process of this very host that is gone; its lease need not be waited for."""
+    try:
+        facts = json.loads(owner)
+        host, pid = facts["host"], int(facts["pid"])
+    except (ValueError, TypeError, KeyError):
+        return False
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _release(store: Store, uri: str, etag: str) -> None:

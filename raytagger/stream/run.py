@@ -20,10 +20,10 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 
 from raytagger.corpus import list_documents, read_file, select_splits
-from raytagger.errors import RaytaggerError, RejectsError
+from raytagger.errors import BundleError, RaytaggerError, RejectsError
 from raytagger.progress import Progress, silent
 from raytagger.settings import ClusterSettings, SourceSettings
 from raytagger.store import FileEntry, Store
@@ -166,6 +166,11 @@ def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> It
             if cause is None:
                 raise
             raise cause from None
+        except ActorDiedError as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise BundleError(
+                "no worker can load the bundle", got=reason, remedy="Try `raytagger doctor`."
+            ) from error
 
 
 @dataclass(frozen=True)

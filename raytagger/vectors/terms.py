@@ -18,7 +18,7 @@ MAX_TERMS = 1 << 20
 
 
 class TermCounts:
-    """Document frequencies of terms, added up over batches of texts. Two counts merge by addition."""
+    """Document frequencies of terms, added up over batches of texts; the order of the batches does not matter."""
 
     def __init__(self) -> None:
         self.texts = 0
@@ -30,6 +30,11 @@ class TermCounts:
         for text in texts:
             self.frequency.update(set(self._analyze(text)))
             self.texts += 1
+
+    def merge(self, other: TermCounts) -> None:
+        """Adds what was counted elsewhere over other texts."""
+        self.frequency.update(other.frequency)
+        self.texts += other.texts
 
 
 class Vocabulary:

@@ -5,6 +5,9 @@ import os
 import signal
 import time
 
+import numpy as np
+
+from raytagger.encoders.encoder import Embedded, finish
 from raytagger.encoders.static import StaticEncoder
 
 
@@ -23,6 +26,8 @@ class FaultyEncoder(StaticEncoder):
                 os.kill(os.getpid(), signal.SIGKILL)
             if "SLOW" in text:
                 time.sleep(0.02)
-        if any("NAN" in text for text in texts):
-            self._table_VD = self._table_VD * float("nan")
-        return super().encode(texts, prompt)
+        encoded = super().encode(texts, prompt)
+        for row, text in enumerate(texts):
+            if "NAN" in text:
+                encoded.vector_BD[row] = np.nan
+        return Embedded(finish(encoded.vector_BD, texts), encoded.cut_B)

@@ -1,0 +1,71 @@
+"""Runs benchmarks by name.
+
+Example: python -m benchmarks stream --quick
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+NAMES = {
+    "frozen": "frozen rows on debtags: TF-IDF, BM25, static, MiniLM, their mean, popularity",
+    "stream": "tagging documents a second over a tuned bare encoder loop",
+    "stream_memory": "the driver's memory at 60,000 and at 600,000 documents",
+    "large_labels": "78,741 labels: bank, tagging, evaluation; time and memory",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=NAMES)
+    parser.add_argument("--list", action="store_true", help="names the benchmarks")
+    parser.add_argument("--all", action="store_true", help="runs every benchmark that its data allows")
+    parser.add_argument("--quick", action="store_true", help="a small sample: shows that it works, not how fast")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    parser.add_argument("--json", type=Path, help="writes the figures to a file")
+    arguments = parser.parse_args()
+    if arguments.list or not (arguments.name or arguments.all):
+        for name, what in NAMES.items():
+            print(f"{name:15} {what}")
+        return
+    for name in NAMES if arguments.all else [arguments.name]:
+        run(name, arguments)
+
+
+def run(name: str, arguments: argparse.Namespace) -> None:
+    module = importlib.import_module(f"benchmarks.{name}")
+    needs = getattr(module, "DATA", None)
+    if needs and not (arguments.data / needs / "docs.parquet").is_file():
+        message = f"{name}: needs the data set {needs} under {arguments.data}; name its folder with --data"
+        if not arguments.all:
+            sys.exit(message)
+        print(f"{message}: left out")
+        return
+    started, load = time.perf_counter(), os.getloadavg()[0]
+    figures = module.measure(arguments.data, arguments.quick)
+    figures = {
+        "benchmark": name,
+        **figures,
+        "quick": arguments.quick,
+        "seconds": round(time.perf_counter() - started, 1),
+        "load_before": load,
+        "load_after": os.getloadavg()[0],
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+    }
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

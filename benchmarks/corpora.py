@@ -1,0 +1,34 @@
+"""Texts in bulk for the speed benchmarks."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytagger.corpus.debian import build_debian
+from raytagger.corpus.output import write_corpus
+from raytagger.encoders.locate import cache_folder
+from raytagger.settings import SourceSettings
+from raytagger.store import Store
+
+
+def debian_corpus(folder: Path, documents: int) -> SourceSettings:
+    """The Debian archive's packages and labels, the first `documents` of them."""
+    corpus = build_debian(cache_folder() / "apt")
+    write_corpus(Store(), str(folder), corpus.documents.slice(0, documents), corpus.labels, corpus.source)
+    return SourceSettings(documents=str(folder / "docs.parquet"), labels=str(folder / "labels.parquet"))
+
+
+def distinct_texts(source: SourceSettings, documents: int, path: Path) -> None:
+    """As many documents as asked from a smaller corpus, each text made distinct, in files of 60,000."""
+    base = pq.read_table(source.documents, columns=["text"])["text"].to_pylist()
+    path.mkdir(parents=True, exist_ok=True)
+    for start in range(0, documents, 60_000):
+        rows = range(start, min(start + 60_000, documents))
+        table = pa.table(
+            {
+                "doc_id": [f"d{row:08d}" for row in rows],
+                "text": [f"{base[row % len(base)]} no. {row}" for row in rows],
+            }
+        )
+        pq.write_table(table, path / f"part-{start:08d}.parquet", compression="zstd")

@@ -1,0 +1,1 @@
+"""The endpoint: a bundle behind HTTP, on Ray Serve."""

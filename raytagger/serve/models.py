@@ -1,0 +1,83 @@
+"""What the endpoint takes and gives, as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+MAX_TEXT_BYTES = 1_000_000
+MAX_K = 100
+
+
+def _check_text(text: str) -> str:
+    # As the corpus does: a document of white space alone is rejected there too.
+    if not text.strip():
+        raise PydanticCustomError("empty_text", "the text is empty")
+    size = len(text.encode())
+    if size > MAX_TEXT_BYTES:
+        facts = {"size": size, "limit": MAX_TEXT_BYTES}
+        raise PydanticCustomError("too_long", "the text has {size} bytes; at most {limit} are read", facts)
+    return text
+
+
+Text = Annotated[str, AfterValidator(_check_text)]
+
+
+class TagRequest(BaseModel):
+    """`POST /v1/tag`: texts, and how many labels each is to get."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"texts": ["Prune plums in high summer."], "k": 5}]},
+    )
+
+    texts: list[Text] = Field(min_length=1, description="At most serve.max_texts of them.")
+    k: int = Field(default=5, ge=1, le=MAX_K, description="Labels a text.")
+
+
+class TagModel(BaseModel):
+    """A label that fits a text."""
+
+    label_id: str
+    title: str
+    score: float
+
+
+class ResultModel(BaseModel):
+    """The labels of one text, best first."""
+
+    tags: list[TagModel]
+
+
+class TagAnswer(BaseModel):
+    """A result for each text, in the order of the request, and which bundle and label set gave it."""
+
+    bundle: str
+    label_set: str
+    results: list[ResultModel]
+
+
+class Health(BaseModel):
+    """`GET /healthz`: what is served."""
+
+    status: str
+    bundle: str
+    labels: int
+    licences: dict[str, Any]
+
+
+class Flaw(BaseModel):
+    """What is wrong with a request, and where."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class Refusal(BaseModel):
+    """The body of a 422."""
+
+    detail: list[Flaw]

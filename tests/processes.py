@@ -1,0 +1,79 @@
+"""Commands run as a user runs them: in processes of their own, with a Ray of their own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from tests.conftest import RAY_ENVIRONMENT
+
+
+def start(arguments, **environment):
+    """Starts `python ARGUMENTS` in a process group of its own."""
+    env = {**os.environ, **RAY_ENVIRONMENT, **environment}
+    env.pop("RAY_ADDRESS", None)
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(arguments, timeout_s=240, **environment):
+    """Runs a command to its end: (exit code, standard output, standard error)."""
+    process = start(arguments, **environment)
+    out, err = process.communicate(timeout=timeout_s)
+    return process.returncode, out, err
+
+
+def descendants(pid):
+    """All processes below one, from /proc."""
+    parents = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
+            parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+    found, known = [], {pid}
+    while True:
+        new = [child for child, parent in parents.items() if parent in known and child not in known]
+        if not new:
+            return found
+        found += new
+        known.update(new)
+
+
+def kill_driver(process):
+    """SIGKILLs the driver alone; its Ray notices by itself. Waits until nothing of it is left."""
+    below = descendants(process.pid)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while any(alive(pid) for pid in below):
+        if time.monotonic() > deadline:
+            for pid in below:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+
+
+def alive(pid):
+    """Whether a process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, timeout_s=90, process=None):
+    """Waits for a condition; fails at once where the process it depends on has ended."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"the process ended: {process.communicate()}")
+        time.sleep(0.05)

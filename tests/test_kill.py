@@ -1,0 +1,105 @@
+"""A driver that is killed or interrupted: the next one goes on, and does no work twice."""
+
+import random
+import signal
+
+import pytest
+
+from raytagger.store import Store, join
+from raytagger.store.tags import TagTable
+from raytagger.stream.units import finished_units
+from tests.corpora import faulty_bundle, write_texts
+from tests.processes import kill_driver, run, start, wait_until
+
+pytestmark = [pytest.mark.ray, pytest.mark.s3]
+
+DOCUMENTS, CHUNK = 640, 32
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    return faulty_bundle(str(tmp_path_factory.mktemp("faulty") / "out"))
+
+
+def retag_arguments(tmp_path, bundle, table):
+    path = tmp_path / "docs.parquet"
+    if not path.exists():
+        write_texts(path, [f"SLOW text about sailing and knots, number {row}" for row in range(DOCUMENTS)])
+    run_file = tmp_path / "retag.toml"
+    run_file.write_text(
+        f'[retag]\ndocuments = "{path}"\nbundle = "{bundle}"\ntable = "{table}"\n'
+        f"[cluster]\nworkers = 2\nchunk_documents = {CHUNK}\n"
+    )
+    return ["-m", "raytagger.cli", "retag", str(run_file)]
+
+
+def units_of(table):
+    store = Store()
+    runs = join(table, "_runs")
+    if not store.exists(runs):
+        return {}
+    names = {entry.uri.removeprefix(runs).split("/")[1] for entry in store.list(runs)}
+    return {done.unit: done for name in names for done in finished_units(store, join(runs, name))}
+
+
+def encoded(log):
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def tags_of(table):
+    tags = TagTable(Store(), table)
+    delta = tags.open()
+    assert delta is not None
+    return {row["doc_id"]: row["label_ids"] for part in tags.read(delta) for row in part.to_pylist()}
+
+
+def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path):
+    undisturbed, table = join(bucket, "undisturbed"), join(bucket, "killed")
+    code, _, error = run(retag_arguments(tmp_path, faulty, undisturbed))
+    assert code == 0, error
+    arguments, draw = retag_arguments(tmp_path, faulty, table), random.Random(0)
+    finished = set()
+    for attempt in range(2):
+        log = tmp_path / f"attempt{attempt}.log"
+        process = start(arguments, RAYTAGGER_FAULT_LOG=str(log))
+        wanted = len(finished) + draw.randint(2, 5)
+        wait_until(lambda wanted=wanted: len(units_of(table)) >= wanted, process=process)
+        kill_driver(process)
+        assert not numbers(encoded(log)) & documents_of(finished), "a finished document was encoded again"
+        finished = set(units_of(table))
+        assert 0 < len(finished) < DOCUMENTS // CHUNK
+        assert TagTable(Store(), table).last_run() == {}, "nothing may be committed before the end"
+    log = tmp_path / "last.log"
+    code, _, error = run(arguments, RAYTAGGER_FAULT_LOG=str(log))
+    assert code == 0, error
+    again = numbers(encoded(log))
+    assert not again & documents_of(finished), "a finished document was encoded again"
+    assert again | documents_of(finished) == set(range(DOCUMENTS))
+    assert tags_of(table) == tags_of(undisturbed)
+    code, out, _ = run(arguments)
+    assert code == 0
+    assert "nothing to do" in out
+
+
+def numbers(texts):
+    return {int(text.rsplit(" ", 1)[1]) for text in texts if text.startswith("SLOW")}
+
+
+def documents_of(units):
+    starts = [int(unit.split("-")[1]) for unit in units]
+    return {row for start_row in starts for row in range(start_row, start_row + CHUNK)}
+
+
+def test_ctrl_c_leaves_a_state_that_the_same_command_takes_up(faulty, tmp_path):
+    table = str(tmp_path / "tags")
+    arguments = retag_arguments(tmp_path, faulty, table)
+    process = start(arguments)
+    wait_until(lambda: len(units_of(table)) >= 2, process=process)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in error
+    code, out, error = run(arguments)
+    assert code == 0, error
+    assert "from an earlier attempt" in out
+    assert len(tags_of(table)) == DOCUMENTS
