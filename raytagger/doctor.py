@@ -33,6 +33,7 @@ from raytagger.errors import RaytaggerError, StoreError
 from raytagger.schema import FloatArray
 from raytagger.settings import EncoderSettings, StorageSettings
 from raytagger.store import Store, is_s3, join
+from raytagger.store.files import explained, split_s3
 from raytagger.store.options import resolve
 
 RAY_TIMEOUT_S = 30.0  # it takes 3 on an idle machine
@@ -240,8 +241,7 @@ def _probe(uri: str, store: Store) -> Finding:
             found = [entry.size for entry in store.list(folder)]
             same = store.read_bytes(place) == b"probe"
         finally:
-            store.delete(place)
-            store.delete(folder)
+            _remove(store, folder, place)
     except RaytaggerError as error:
         return _failed("storage", error)
     took = f"{time.perf_counter() - started:.2f} s"
@@ -251,6 +251,15 @@ def _probe(uri: str, store: Store) -> Finding:
     if found != [len(b"probe")]:
         return Finding("storage", False, f"{uri}: a fresh object is not listed", "Use a consistent storage.")
     return Finding("storage", True, f"{uri}: create, create only once, read, list, delete in {took}")
+
+
+def _remove(store: Store, folder: str, place: str) -> None:
+    if not is_s3(place):
+        store.delete(folder)
+        return
+    bucket, key = split_s3(place, with_key=True)
+    with explained(place):  # not by pyarrow, which would leave an empty object in place of the folder
+        store.client().delete_object(Bucket=bucket, Key=key)
 
 
 def _check_encoder(settings: EncoderSettings) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -84,8 +84,10 @@ def evaluate(
     (`search.k`, `search.threshold`). `intervals` has 95 % bootstrap intervals of nDCG@5, ZSR@10 and UR@1.
 
     Raises:
-        CorpusError: the split does not exist, or no document of it has a known gold label.
+        CorpusError: the split or the column of groups does not exist, or no document has a known gold label.
     """
+    if asked.group not in ("", "doc_id", "text", "split", *source.columns):
+        source = replace(source, columns=(*source.columns, asked.group))
     split = _find_split(store, source, asked.split)
     evaluation = _Evaluation(tagger, unseen_labels(tagger))
     for part in _parts(store, source, asked, split):

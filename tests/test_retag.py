@@ -58,7 +58,7 @@ def test_a_night_and_the_next(bundle, tmp_path):
     again = retag(retag_run(str(path), bundle, table))
     assert again.nothing_to_do
     assert again.version == first.version
-    write_texts(path, TEXTS[10:] + ["a new text about sewing"], start=10)
+    write_texts(path, [*TEXTS[10:], "a new text about sewing"], start=10)
     second = retag(retag_run(str(path), bundle, table))
     assert dataclasses.asdict(second.books) == {
         "read": 31,

@@ -51,9 +51,16 @@ def address(ray_head, bundle, tmp_path_factory):
     tokens.write_text("secret\n")
     port = free_port()
     serve.start(http_options={"host": "127.0.0.1", "port": port, "request_timeout_s": 60.0})
-    serve.run(build_app(ServeRun(ServeSettings(bundle))), name="open", route_prefix="/open")
-    settings = ServeSettings(bundle, replicas_max=2, tokens_file=str(tokens))
-    serve.run(build_app(ServeRun(settings)), name="closed", route_prefix="/closed")
+    runs = {
+        "open": ServeSettings(bundle),
+        "closed": ServeSettings(bundle, replicas_max=2, tokens_file=str(tokens)),
+    }
+    serve.run_many(
+        [
+            serve.RunTarget(build_app(ServeRun(settings)), name=name, route_prefix=f"/{name}")
+            for name, settings in runs.items()
+        ]
+    )
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
 

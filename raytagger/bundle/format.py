@@ -84,7 +84,7 @@ def open_bundle(uri: str, store: Store) -> Opened:
         if not is_s3(place):  # what was fetched has been checked
             check_files(folder, manifest.get("files", {}))
     except StoreError as error:
-        raise BundleError(f"the bundle {place} cannot be opened: {error}") from error
+        raise BundleError(f"the bundle {place} cannot be opened: {str(error).rstrip('.')}") from error
     table = pq.read_table(folder / "labels.parquet")
     return Opened(
         folder,

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 
 from raytagger.errors import SettingsError
@@ -51,10 +51,14 @@ def cache_folder() -> Path:
 
 
 def weights_digest(folder: str) -> str:
-    """Sixteen hex digits over a model's files.
+    """Sixteen hex digits over a model's files, or the name and commit of one of the hub.
 
     Settings beside the model do not count.
     """
+    if not Path(folder).is_dir():
+        # A name can get other weights; the commit, which the cached file's folder is called by, tells them apart.
+        config = try_to_load_from_cache(folder, "config.json")
+        return f"{folder}@{Path(config).parent.name}" if isinstance(config, str) else folder
     files = [
         path
         for path in sorted(Path(folder).rglob("*"))

@@ -46,8 +46,7 @@ class SentenceEncoder:
     @property
     def identity(self) -> str:
         """Weights and length."""
-        weights = weights_digest(self._folder) if Path(self._folder).is_dir() else self._folder
-        facts = ["sentence-transformers", weights, self._settings.max_tokens]
+        facts = ["sentence-transformers", weights_digest(self._folder), self._settings.max_tokens]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @property

@@ -64,11 +64,8 @@ class TransformerEncoder:
     @property
     def identity(self) -> str:
         """Weights, pooling and length; the device and the batch size do not matter."""
-        local = Path(self._folder).is_dir()
-        # On the hub a name can get other weights; the commit that was loaded tells them apart.
-        commit = getattr(self._model.config, "_commit_hash", None)
-        weights = weights_digest(self._folder) if local else f"{self._folder}@{commit}"
-        facts = [weights, self._pooling, self._settings.max_tokens, self._settings.long, self._causal]
+        weights, settings = weights_digest(self._folder), self._settings
+        facts = [weights, self._pooling, settings.max_tokens, settings.long, self._causal]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @property

@@ -60,7 +60,7 @@ class ClusterSettings:
 
     workers: int = 0  # tagging processes; 0: as many as the cluster's CPUs (or GPUs) carry
     use_gpu: bool = False
-    chunk_documents: int = 2048  # documents that are tagged and written as one unit
+    chunk_documents: int = 1024  # documents that are tagged and written as one unit
     address: str = ""  # a running Ray; empty: RAY_ADDRESS, else one started for the run
 
 

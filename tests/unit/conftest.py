@@ -1,11 +1,19 @@
 """Fixtures of the unit tests: models that come as packages, and small bundles over the small corpus."""
 
-import os
+# ruff: noqa: E402 - the environment must be set before the libraries read it
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported; nothing may try the network
+import atexit
+import os
+import tempfile
+
+# Both are read when huggingface_hub is imported: nothing may try the network or find what this machine has cached.
+HOME = tempfile.TemporaryDirectory(prefix="raytagger-hub-")
+atexit.register(HOME.cleanup)
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": HOME.name, "OMP_NUM_THREADS": "1"}
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +50,7 @@ def minilm(minilm_folder, store):
 def small_run(tmp_path):
     """A run that freezes static vectors over the small corpus, in a second; give it keys of `FitRun` to change."""
 
-    def make(kind="mean", out="bundle", **parts):
+    def make(kind="mean", out="bundle", **parts: Any):
         run = FitRun(
             source=SourceSettings(documents=str(SMALL / "docs.jsonl"), labels=str(SMALL / "labels.jsonl")),
             encoder=EncoderSettings(kind="static", path="wordllama"),

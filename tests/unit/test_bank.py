@@ -14,10 +14,10 @@ TEXTS = [f"label {number}" for number in range(25)]
 class Counting:
     """Encodes a text as its digits' vector and remembers what it was asked."""
 
-    def __init__(self, die_after=None, width=4):
+    def __init__(self, die_after=None, width=4) -> None:
         self.asked, self.die_after, self.width = [], die_after, width
 
-    def __call__(self, texts):
+    def __call__(self, texts) -> np.ndarray:
         if self.die_after is not None and len(self.asked) >= self.die_after:
             raise KeyboardInterrupt
         self.asked.extend(texts)
@@ -130,7 +130,7 @@ def test_two_runs_may_fill_one_bank(labels_bank, small_slabs):
     ready, results = threading.Barrier(2), {}
 
     class Meeting(Counting):
-        def __call__(self, texts):
+        def __call__(self, texts) -> np.ndarray:
             if not self.asked:
                 ready.wait(10)
             return super().__call__(texts)

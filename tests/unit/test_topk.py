@@ -1,5 +1,7 @@
 """`top_k` and `merge_top_k` against sorting."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -51,7 +53,7 @@ def test_merging_blocks_of_labels_equals_the_whole(score_BL, k, cuts):
     rows, columns = score_BL.shape
     borders = [0, *sorted(min(cut, columns) for cut in cuts), columns]
     best = top_k(np.zeros((rows, 0), np.float32), k)
-    for start, stop in zip(borders, borders[1:], strict=False):
+    for start, stop in itertools.pairwise(borders):
         best = merge_top_k(best, top_k(score_BL[:, start:stop], k, start), k)
     assert_same(best, sorted_top_k(score_BL, k))
 

@@ -1,0 +1,319 @@
+"""`evaluate` against plain loops over a hand-made corpus."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from raytagger.bundle import load
+from raytagger.corpus import LabelSet
+from raytagger.errors import CorpusError
+from raytagger.evaluate import Asked, evaluate, gold_matrix
+from raytagger.recipes.fit import fit
+from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
+
+WORDS = ["apple", "bread", "cider", "dough", "eggs", "flour", "grape", "honey", "icing", "juice", "kale", "lemon"]
+# The keys of DESIGN's list; none may be absent.
+KEYS = [
+    *("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5", "PSP@1", "PSP@3", "PSP@5", "micro_F1", "macro_F1"),
+    *("ECE_seen", "ECE_unseen", "ZSR@10", "ZSR@50", "ZSR@100", "UR@1", "UR@5", "chance_ZSR@10"),
+    *("n_documents", "n_without_gold", "n_unknown_gold", "n_labels", "n_unseen_labels", "n_unseen_pairs"),
+    "documents_per_s",
+]
+NEITHER = {"ECE_seen", "ECE_unseen"}  # a frozen bundle is not calibrated
+
+
+def make_documents(seed=0, count=90, splits=("train", "test", "zeroshot", "other")):
+    """Documents of random words; a gold label is mostly one of its words; the last three never in training."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        words = rng.choice(WORDS, rng.integers(2, 7)).tolist()
+        split = splits[number % len(splits)] if splits else None
+        known = WORDS[:9] if split == "train" else WORDS
+        gold = [f"l-{word}" for word in words if word in known and rng.random() < 0.7]
+        if number % 7 == 3:
+            gold = []
+        if number % 11 == 5:
+            gold += ["l-nowhere", "l-nowhere"]
+        if number % 13 == 2:
+            gold.append(f"l-{rng.choice(known)}")
+        labels = None if number % 17 == 7 else gold
+        rows.append({"doc_id": f"d{number}", "text": " ".join(words), "labels": labels, "split": split})
+    for number, row in enumerate(rows):
+        row["source"] = None if number % 10 == 9 else f"s{number % 6}"
+    return rows
+
+
+def write(path, rows):
+    schema = [("doc_id", pa.string()), ("text", pa.string()), ("labels", pa.list_(pa.string()))]
+    schema += [("split", pa.string()), ("source", pa.string())]
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(schema)), path)
+    return str(path)
+
+
+def make_labels(seen=None):
+    table = {"label_id": [f"l-{word}" for word in WORDS], "title": WORDS}
+    return table if seen is None else {**table, "seen": seen}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Documents, labels with and without `seen`, and a TF-IDF bundle over each."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    write(folder / "docs.parquet", make_documents())
+    flagged = [word not in ("apple", "lemon") for word in WORDS]
+    for name, labels in (("plain", make_labels()), ("flagged", make_labels(flagged))):
+        pq.write_table(pa.table(labels), folder / f"{name}-labels.parquet")
+        source = SourceSettings(
+            documents=str(folder / "docs.parquet"),
+            labels=str(folder / f"{name}-labels.parquet"),
+            columns=("source",),
+        )
+        search = SearchSettings(kind="tfidf", k=3, threshold=0.2)
+        fit(FitRun(source=source, search=search, output=OutputSettings(str(folder / name))))
+    return folder
+
+
+def measure(folder, store, name="plain", documents="docs.parquet", columns=("source",), **asked):
+    source = SourceSettings(documents=str(folder / documents), columns=columns)
+    return evaluate(load(str(folder / name)), store, source, Asked(**asked))
+
+
+def ranking(tagger, text, allowed=None):
+    found = tagger.search(tagger.encode([text]), 100, allowed)
+    return [
+        (tagger.labels.ids[label], score)
+        for label, score in zip(found.label_BK[0], found.score_BK[0], strict=True)
+        if label != -1
+    ]
+
+
+def mean(values):
+    return sum(values) / len(values) if values else None
+
+
+def discounted(hits):
+    return sum(hit / math.log2(place + 2) for place, hit in enumerate(hits))
+
+
+def naive(tagger, rows, split, zero_shot, unseen):
+    """Every figure by loops."""
+    ids = tagger.labels.ids
+    per = {name: [] for name in (*(f"P@{k}" for k in (1, 3, 5)), "R@5", "R@10", "nDCG@5")}
+    zero = {name: [] for name in ("ZSR@10", "ZSR@50", "ZSR@100", "UR@1", "UR@5")}
+    gain, best = dict.fromkeys((1, 3, 5), 0.0), dict.fromkeys((1, 3, 5), 0.0)
+    counts = dict(zip(ids, tagger.train_count_L.tolist(), strict=True))
+    c = (math.log(tagger.manifest["train_documents"]) - 1) * 2.5**0.55
+    weight = {label: 1 + c * math.exp(-0.55 * math.log(counts[label] + 1.5)) for label in ids}
+    n_documents = without = unknown = pairs = 0
+    true, given, wanted = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
+    for row in rows:
+        asked = set(row["labels"] or ())
+        gold = asked & set(ids)
+        ranked = ranking(tagger, row["text"])
+        order = [label for label, _ in ranked]
+        if not split or row["split"] == split:
+            unknown += len(asked - set(ids))
+            without += not gold
+            if gold:
+                n_documents += 1
+                for k in (1, 3, 5):
+                    per[f"P@{k}"].append(len(gold & set(order[:k])) / k)
+                    gain[k] += sum(weight[label] for label in order[:k] if label in gold) / k
+                    best[k] += sum(sorted((weight[label] for label in gold), reverse=True)[:k]) / k
+                for k in (5, 10):
+                    per[f"R@{k}"].append(len(gold & set(order[:k])) / len(gold))
+                hits = [label in gold for label in order[:5]]
+                per["nDCG@5"].append(discounted(hits) / discounted([1] * min(5, len(gold))))
+                tags = {label for label, score in ranked[:3] if score >= 0.2}
+                for label in ids:
+                    true[label] += label in tags & gold
+                    given[label] += label in tags
+                    wanted[label] += label in gold
+        if (not split or row["split"] in zero_shot) and gold & unseen:
+            pairs += len(gold & unseen)
+            allowed = np.array([label in unseen for label in ids])
+            only = [label for label, _ in ranking(tagger, row["text"], allowed)]
+            for k in (10, 50, 100):
+                zero[f"ZSR@{k}"].append(len(gold & unseen & set(order[:k])) / len(gold & unseen))
+            for k in (1, 5):
+                zero[f"UR@{k}"].append(len(gold & unseen & set(only[:k])) / len(gold & unseen))
+    f1 = [2 * true[label] / (given[label] + wanted[label]) for label in ids if given[label] + wanted[label]]
+    return {
+        **{name: mean(values) for name, values in (per | zero).items()},
+        **{f"PSP@{k}": gain[k] / best[k] for k in (1, 3, 5)},
+        "micro_F1": 2 * sum(true.values()) / (sum(given.values()) + sum(wanted.values())),
+        "macro_F1": mean(f1),
+        "chance_ZSR@10": min(1, 10 / len(ids)) if unseen else None,
+        "n_documents": n_documents,
+        "n_without_gold": without,
+        "n_unknown_gold": unknown,
+        "n_labels": len(ids),
+        "n_unseen_labels": len(unseen),
+        "n_unseen_pairs": pairs,
+    }
+
+
+def untrained(rows):
+    trained = {label for row in rows if row["split"] == "train" for label in row["labels"] or ()}
+    return {f"l-{word}" for word in WORDS} - trained
+
+
+def assert_equal(figures, expected):
+    for name, value in expected.items():
+        assert figures[name] == (value if value is None else pytest.approx(value, abs=1e-9)), name
+    assert figures["documents_per_s"] > 0
+    assert all(figures[name] is None for name in NEITHER)
+    assert set(KEYS) <= set(figures)
+    json.dumps(figures, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("plain", {}),
+        ("plain", {"split": "other"}),
+        ("plain", {"split": "train"}),
+        ("plain", {"zero_shot_splits": ("zeroshot",)}),
+        ("plain", {"zero_shot_splits": ("absent", "other")}),
+        ("plain", {"zero_shot_splits": ()}),
+        ("flagged", {}),
+    ],
+)
+def test_every_figure_equals_a_loop(folder, store, name, asked):
+    rows = make_documents()
+    unseen = untrained(rows) if name == "plain" else {"l-apple", "l-lemon"}
+    assert unseen
+    figures = measure(folder, store, name, **asked)
+    expected = naive(
+        load(str(folder / name)),
+        rows,
+        asked.get("split", "test"),
+        asked.get("zero_shot_splits", ("test", "zeroshot")),
+        unseen,
+    )
+    assert_equal(figures, expected)
+    assert figures["split"] == asked.get("split", "test")
+    assert expected["n_without_gold"] > 0
+    assert (expected["ZSR@10"] is None) == (asked.get("zero_shot_splits") == ())
+
+
+def test_what_is_counted_is_there_to_count(folder, store):
+    figures = measure(folder, store)
+    assert figures["n_unknown_gold"] > 0
+    assert figures["n_unseen_pairs"] > 0
+    assert 0 < figures["P@1"] < 1
+    assert 0 < figures["UR@1"] < 1
+
+
+def test_without_splits_all_documents_count(folder, store):
+    rows = make_documents(splits=())
+    write(folder / "flat.parquet", rows)
+    tagger = load(str(folder / "plain"))
+    figures = measure(folder, store, documents="flat.parquet")
+    assert_equal(figures, naive(tagger, rows, "", (), untrained(make_documents())))
+    assert figures["split"] is None
+    with pytest.raises(CorpusError, match="the split does not exist"):
+        measure(folder, store, documents="flat.parquet", split="test")
+
+
+def test_a_split_that_is_absent_is_an_error(folder, store):
+    with pytest.raises(CorpusError, match="got 'tset'; expected other, test, train, zeroshot"):
+        measure(folder, store, split="tset")
+    write(folder / "no-test.parquet", make_documents(splits=("train", "dev")))
+    with pytest.raises(CorpusError, match=r"no split test.*--split"):
+        measure(folder, store, documents="no-test.parquet")
+
+
+def test_nothing_to_measure_is_an_error(folder, store):
+    rows = [{**row, "labels": ["l-nowhere"]} for row in make_documents()]
+    write(folder / "strange.parquet", rows)
+    with pytest.raises(CorpusError, match=r"no document to evaluate on.*without a known gold label"):
+        measure(folder, store, documents="strange.parquet")
+
+
+@pytest.mark.parametrize("limit", [1, 5, 1000])
+def test_a_limit_takes_the_first_of_each_split(folder, store, limit):
+    rows = make_documents()
+    kept = [row for name in ("test", "zeroshot") for row in [row for row in rows if row["split"] == name][:limit]]
+    expected = naive(load(str(folder / "plain")), kept, "test", ("test", "zeroshot"), untrained(rows))
+    assert_equal(measure(folder, store, limit=limit), expected)
+
+
+def test_the_cuts_of_the_corpus_do_not_matter(folder, store):
+    parts = folder / "parts"
+    parts.mkdir()
+    rows = make_documents()
+    for start in range(0, len(rows), 7):
+        write(parts / f"{start:03}.parquet", rows[start : start + 7])
+    whole, cut = measure(folder, store, group="source"), measure(folder, store, documents="parts", group="source")
+    for name in [*KEYS, "intervals"]:
+        if name != "documents_per_s":
+            assert whole[name] == (
+                pytest.approx(cut[name], abs=1e-9) if isinstance(cut[name], float) else cut[name]
+            )
+
+
+def test_intervals_draw_groups(folder, store):
+    """A single group has no spread; documents without a group stand alone; the figure lies in its interval."""
+    single = measure(folder, store)
+    grouped = measure(folder, store, group="source")
+    for name in ("nDCG@5", "ZSR@10", "UR@1"):
+        for figures in (single, grouped):
+            low, high = figures["intervals"][name]
+            assert low <= figures[name] <= high
+    assert grouped["nDCG@5"] == single["nDCG@5"]
+    assert grouped["intervals"] != single["intervals"]
+    rows = [{**row, "source": "one"} for row in make_documents()]
+    write(folder / "one.parquet", rows)
+    low, high = measure(folder, store, documents="one.parquet", group="source")["intervals"]["nDCG@5"]
+    assert low == pytest.approx(high)
+    alone = measure(folder, store, documents="one.parquet", group="doc_id")
+    assert alone["intervals"]["nDCG@5"][0] < alone["nDCG@5"] < alone["intervals"]["nDCG@5"][1]
+    assert measure(folder, store, zero_shot_splits=())["intervals"]["UR@1"] is None
+    assert measure(folder, store, group="source", columns=())["intervals"] == grouped["intervals"]
+    with pytest.raises(CorpusError, match="has no column sauce"):
+        measure(folder, store, group="sauce")
+
+
+def test_newer_labels_are_measured_too(folder, store):
+    rows = make_documents()
+    newer = LabelSet((*(f"l-{word}" for word in WORDS[1:]), "l-nowhere"), (*WORDS[1:], "flour"), ("",) * 12)
+    tagger = load(str(folder / "plain")).with_labels(newer)
+    source = SourceSettings(documents=str(folder / "docs.parquet"))
+    figures = evaluate(tagger, store, source, Asked())
+    assert_equal(figures, naive(tagger, rows, "test", ("test", "zeroshot"), untrained(rows) | {"l-nowhere"}))
+    assert figures["n_labels"] == 13
+    assert figures["n_unknown_gold"] == 0
+
+
+def test_no_training_documents_leave_psp_undefined(folder, store):
+    source = SourceSettings(labels=str(folder / "plain-labels.parquet"))
+    search = SearchSettings(kind="tfidf")
+    fit(FitRun(source=source, search=search, output=OutputSettings(str(folder / "bare"))))
+    figures = measure(folder, store, "bare")
+    assert figures["PSP@1"] is figures["PSP@5"] is None
+    assert figures["n_unseen_labels"] == 12
+    assert figures["ZSR@10"] > 0
+
+
+def test_all_seen_leaves_zero_shot_undefined(folder, store):
+    tagger = load(str(folder / "plain"))
+    labels = dataclasses.replace(tagger.labels, seen=(True,) * 12)
+    figures = evaluate(
+        tagger.with_labels(labels), store, SourceSettings(documents=str(folder / "docs.parquet")), Asked()
+    )
+    for name in ("ZSR@10", "ZSR@50", "ZSR@100", "UR@1", "UR@5", "chance_ZSR@10"):
+        assert figures[name] is None
+    assert figures["n_unseen_pairs"] == figures["n_unseen_labels"] == 0
+
+
+def test_a_gold_matrix_holds_each_known_label_once():
+    gold, unknown_B = gold_matrix([["b", "a", "b"], None, [], ["x", "x", "y", "c"]], {"a": 0, "b": 1, "c": 2})
+    assert gold.toarray().tolist() == [[True, True, False], [False] * 3, [False] * 3, [False, False, True]]
+    assert unknown_B.tolist() == [0, 0, 0, 2]
