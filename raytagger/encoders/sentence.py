@@ -27,9 +27,11 @@ class SentenceEncoder:
 
     def __init__(self, settings: EncoderSettings, folder: str) -> None:
         self._settings, self._folder = settings, folder
+        device = pick_device(settings.device)
+        self._budget = settings.batch_tokens or batch_budget(device)
         transformers_logging.disable_progress_bar()
         try:
-            self._model = SentenceTransformer(folder, device=pick_device(settings.device))
+            self._model = SentenceTransformer(folder, device=device)
         except Exception as error:
             raise SettingsError(
                 f"sentence-transformers cannot load the encoder: {(str(error).splitlines() or [''])[0][:200]}",
@@ -66,7 +68,7 @@ class SentenceEncoder:
         vector_BD = self._model.encode(
             short,
             prompt=prompt or None,
-            batch_size=max(self._settings.batch_tokens // limit, 1),
+            batch_size=max(self._budget // limit, 1),
             show_progress_bar=False,
             convert_to_numpy=True,
         )

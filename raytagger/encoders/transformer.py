@@ -51,6 +51,7 @@ class TransformerEncoder:
             raise SettingsError("encoder.long", got=settings.long, expected=", ".join(LONG))
         self._settings, self._folder = settings, folder
         self._device = pick_device(settings.device)
+        self._budget = settings.batch_tokens or batch_budget(self._device)
         self._tokenizer, self._model = _load(folder, self._device, self._causal)
         self.width = int(self._model.config.hidden_size)
         check_max_tokens(settings.max_tokens, getattr(self._model.config, "max_position_embeddings", None))
@@ -81,7 +82,7 @@ class TransformerEncoder:
         lengths = np.array([len(ids) for ids in pieces.ids])
         vector_PD = np.zeros((len(lengths), self.width), np.float32)
         some = np.flatnonzero(lengths)  # a text without any token keeps the zero vector
-        for batch in length_batches(lengths[some], self._settings.batch_tokens):
+        for batch in length_batches(lengths[some], self._budget):
             vector_PD[some[batch]] = self._forward([pieces.ids[row] for row in some[batch]])
         if len(lengths) > len(texts):
             vector_PD = _mean_of_pieces(vector_PD, lengths, pieces.owner_P, len(texts))
@@ -137,6 +138,11 @@ class TransformerEncoder:
             half = len(ids) // 2
             return np.concatenate([self._forward(ids[:half]), self._forward(ids[half:])])
         return _pool(hidden_BTD, mask_BT, self._pooling).float().cpu().numpy()
+
+
+def batch_budget(device: str) -> int:
+    """Padded tokens of one forward pass: what fits a core's caches, or keeps a GPU busy."""
+    return 1_536 if device == "cpu" else 16_384
 
 
 def pick_device(name: str) -> str:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from raytagger.errors import StoreError
 from raytagger.schema import REJECT_SCHEMA
-from raytagger.store import Store, join
+from raytagger.store import Store, at_once, join
 from raytagger.store.tags import DataFile, TagTable, hashed_ids
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary
@@ -61,7 +61,7 @@ def settle(store: Store, table: TagTable, job: TagJob, summary: TagSummary) -> t
     """
     rejects = [reject for done in summary.units for reject in done.rejects]
     units = [done for done in summary.units if done.path]
-    ids = [_unit_ids(store, job, done) for done in units]
+    ids = at_once(lambda done: _unit_ids(store, job, done), units)
     units, ids, twice = _without_duplicates(store, job, units, ids)
     rejects.extend(twice)
     _write_quarantine(store, table, job.run_id, rejects)

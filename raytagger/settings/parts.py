@@ -31,7 +31,7 @@ class EncoderSettings:
     long: str = "cut"  # cut: the first max_tokens; mean: chunks of max_tokens, pooled
     prompt: str = ""  # put before every document
     model: str = ""  # http: the model's name in the request
-    batch_tokens: int = 4096  # padded tokens of one forward pass
+    batch_tokens: int = 0  # padded tokens of one forward pass; 0: 1,536 on a CPU, 16,384 on a GPU
     device: str = "auto"  # auto, cpu, cuda, mps
     key_variable: str = "OPENAI_API_KEY"  # http: the environment variable that holds the bearer token
 

@@ -29,7 +29,7 @@ from pandas.util import hash_array
 
 from raytagger.errors import StoreError
 from raytagger.schema import TAG_SCHEMA
-from raytagger.store.files import Store, join
+from raytagger.store.files import Store, at_once, join
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
@@ -151,9 +151,10 @@ class TagTable:
         Raises:
             StoreError: the race is lost too often, or a file is missing.
         """
-        for file in files:
-            if not self.store.exists(join(self.uri, file.path)):
-                raise StoreError(f"{join(self.uri, file.path)} is missing", remedy="Start the run again.")
+        uris = [join(self.uri, file.path) for file in files]
+        missing = [uri for uri, there in zip(uris, at_once(self.store.exists, uris), strict=True) if not there]
+        if missing:
+            raise StoreError(f"{missing[0]} is missing", remedy="Start the run again.")
         self.create()
         for _ in range(TRIES):
             table = self.open()

@@ -23,9 +23,9 @@ import ray.data
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from raytagger.corpus import list_documents, read_file, select_splits
-from raytagger.errors import BundleError, RaytaggerError, RejectsError
+from raytagger.errors import BundleError, CorpusError, RaytaggerError, RejectsError
 from raytagger.progress import Progress, silent
-from raytagger.settings import ClusterSettings, SourceSettings
+from raytagger.settings import ClusterSettings
 from raytagger.store import FileEntry, Store
 from raytagger.stream.job import TagJob
 from raytagger.stream.stage import Ledger, TagStage, to_ipc
@@ -101,7 +101,7 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
     Raises:
         RejectsError: more documents were rejected than `source.max_reject_share` allows; the units stay, so that
             the run can be looked at and taken up again.
-        CorpusError: the corpus is empty or a file is damaged.
+        CorpusError: no document is there to tag, or a file is damaged.
     """
     store, summary, started = Store(job.storage), TagSummary(), time.perf_counter()
     files = list_documents(store, job.source)
@@ -117,7 +117,7 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
             progress("tagging", summary.read)
     summary.units.sort(key=lambda unit: unit.unit)
     summary.seconds = time.perf_counter() - started
-    _check_rejects(summary, job.source)
+    _check(summary, job)
     return summary
 
 
@@ -217,7 +217,14 @@ def _own_cause(error: BaseException | None) -> RaytaggerError | None:
     return None
 
 
-def _check_rejects(summary: TagSummary, source: SourceSettings) -> None:
+def _check(summary: TagSummary, job: TagJob) -> None:
+    source = job.source
+    if not summary.read:
+        raise CorpusError(
+            "no document to tag",
+            got=f"{source.documents}, splits {', '.join(job.splits) or 'all'}",
+            remedy="Check the splits.",
+        )
     if summary.rejects <= source.max_reject_share * summary.read:
         return
     example = next(done.rejects[0] for done in summary.units if done.rejects)

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytagger.store import Store, join
+from raytagger.store import Store, at_once, join
 
 
 @dataclass(frozen=True)
@@ -78,4 +78,5 @@ def finished_units(store: Store, markers: str) -> list[Done]:
     """All finished units in the order of their documents."""
     if not store.exists(markers):
         return []
-    return [read_marker(store, entry.uri) for entry in store.list(markers) if entry.uri.endswith(".json")]
+    uris = [entry.uri for entry in store.list(markers) if entry.uri.endswith(".json")]
+    return at_once(lambda uri: read_marker(store, uri), uris)

@@ -31,7 +31,7 @@ TEXTS = [
     "A soup of leeks and cream",
     "",
     "zzzz",
-    "sourdough bread, baked slowly",
+    "sourdough bread bread bread, baked and baked slowly",
 ]
 KINDS = ("dense", "tfidf", "mean", "bm25", "popularity")
 STATIC = EncoderSettings(kind="static", path="wordllama")

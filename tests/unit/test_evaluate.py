@@ -275,6 +275,9 @@ def test_intervals_draw_groups(folder, store):
     assert low == pytest.approx(high)
     alone = measure(folder, store, documents="one.parquet", group="doc_id")
     assert alone["intervals"]["nDCG@5"][0] < alone["nDCG@5"] < alone["intervals"]["nDCG@5"][1]
+    write(folder / "none.parquet", [{**row, "source": None} for row in rows])
+    none = measure(folder, store, documents="none.parquet", group="source")
+    assert none["intervals"]["nDCG@5"][0] < none["nDCG@5"] < none["intervals"]["nDCG@5"][1]
     assert measure(folder, store, zero_shot_splits=())["intervals"]["UR@1"] is None
     assert measure(folder, store, group="source", columns=())["intervals"] == grouped["intervals"]
     with pytest.raises(CorpusError, match="has no column sauce"):
