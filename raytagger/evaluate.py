@@ -88,7 +88,8 @@ def evaluate(
     """
     if asked.group not in ("", "doc_id", "text", "split", *source.columns):
         source = replace(source, columns=(*source.columns, asked.group))
-    split = _find_split(store, source, asked.split)
+    names, rejects = _survey(store, source)
+    split = _find_split(names, asked.split)
     evaluation = _Evaluation(tagger, unseen_labels(tagger))
     for part in _parts(store, source, asked, split):
         evaluation.add(part)
@@ -99,7 +100,7 @@ def evaluate(
             got=f"split {split or 'all'}: {evaluation.n_without_gold} documents without a known gold label",
             expected="at least one document with labels of the label set",
         )
-    return evaluation.summary(asked) | {"split": split or None}
+    return evaluation.summary(asked) | {"split": split or None, "n_rejected": rejects}
 
 
 def unseen_labels(tagger: Tagger) -> BoolArray:
@@ -122,11 +123,17 @@ def gold_matrix(
     return matrix, unknown_B
 
 
-def _find_split(store: Store, source: SourceSettings, asked: str) -> str:
-    """The split to measure on; one pass over the splits alone where one is named."""
-    names = {
-        name for chunk in read_documents(store, source) for name in pc.unique(chunk.documents["split"]).to_pylist()
-    } - {None}
+def _survey(store: Store, source: SourceSettings) -> tuple[set[str], int]:
+    """One pass before anything is tagged: the splits there are, and how many rows cannot be read."""
+    names, rejects = set(), 0
+    for chunk in read_documents(store, source):
+        names.update(pc.unique(chunk.documents["split"]).to_pylist())
+        rejects += len(chunk.rejects)
+    return names - {None}, rejects
+
+
+def _find_split(names: set[str], asked: str) -> str:
+    """The split to measure on."""
     if asked and asked not in names:
         raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)) or "no --split")
     if asked or not names:

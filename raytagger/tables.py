@@ -41,7 +41,8 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
     lines.append(
         f"{figures['n_documents']:,} documents, {figures['n_labels']:,} labels "
         f"({figures['n_unseen_labels']:,} unseen), {figures['documents_per_s']:,.0f} documents/s; left out: "
-        f"{figures['n_without_gold']:,} without gold labels, {figures['n_unknown_gold']:,} unknown gold labels"
+        f"{figures['n_without_gold']:,} without gold labels, {figures['n_unknown_gold']:,} unknown gold labels, "
+        f"{figures['n_rejected']:,} rows that cannot be read"
     )
     lines.extend(f"model {model}: licence {licence}" for model, licence in figures["licences"].items())
     return lines

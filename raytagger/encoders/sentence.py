@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from raytagger.encoders.encoder import Embedded, finish, shorten
 from raytagger.encoders.locate import read_licence, weights_digest
-from raytagger.encoders.transformer import check_max_tokens, pick_device
+from raytagger.encoders.transformer import batch_budget, check_max_tokens, pick_device
 from raytagger.errors import SettingsError
 from raytagger.settings import EncoderSettings
 

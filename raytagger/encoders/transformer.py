@@ -169,13 +169,19 @@ def _load(folder: str, device: str, causal: bool) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModel.from_pretrained(folder, dtype=dtype)
+        model, loaded = AutoModel.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     except Exception as error:
         raise SettingsError(
             f"the encoder cannot be loaded: {(str(error).splitlines() or [''])[0][:200]}",
             got=folder,
             remedy="Check encoder.path: a Hugging Face name (needs the hub or its cache) or a folder with weights.",
         ) from error
+    # A missing tensor would silently be random; pooling heads are not used here and often left out.
+    missing = [name for name in loaded["missing_keys"] if "pooler" not in name]
+    if missing:
+        raise SettingsError(
+            "the encoder's weights are incomplete", got=missing[:3], remedy="Fetch the model again."
+        )
     return tokenizer, model.to(device).eval()
 
 
