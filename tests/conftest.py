@@ -51,3 +51,19 @@ def ray_head(s3: S3Server) -> Iterator[None]:
         ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
         yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A bundle over the small corpus with static vectors and TF-IDF."""
+    from tests.corpora import small_bundle
+
+    return small_bundle(str(tmp_path_factory.mktemp("bundle") / "out"))
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A bundle whose encoder documents can kill (tests/plugins)."""
+    from tests.corpora import faulty_bundle
+
+    return faulty_bundle(str(tmp_path_factory.mktemp("faulty") / "out"))

@@ -39,11 +39,11 @@ def environment():
 
 @pytest.fixture
 def head():
-    """A Ray head with a dashboard, ended by its process group; `ray stop` would end everybody's."""
+    """A Ray head of two CPUs with a dashboard, ended by its process group; `ray stop` would end everybody's."""
     port, dashboard, agent, client, metrics = free_ports(5)
     folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")  # short: Ray's socket paths have a limit
     command = [
-        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=4"),
+        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"),
         *(f"--port={port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
         *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
         *(f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"),
@@ -85,7 +85,7 @@ def test_a_night_is_submitted_as_a_job(head, bucket, tmp_path):
     store.write_bytes(join(bucket, "docs.parquet"), write_texts(tmp_path / "docs.parquet", texts).read_bytes())
     bundle, table = small_bundle(join(bucket, "bundle")), join(bucket, "tags")
     sets = [f"retag.documents={bucket}/docs.parquet", f"retag.bundle={bundle}", f"retag.table={table}"]
-    sets += ["retag.splits=[]", "cluster.workers=1"]
+    sets += ["retag.splits=[]", "cluster.workers=2"]
     options = [word for value in sets for word in ("--set", value)]
     done = submit(head, "python", "jobs/retag.py", "jobs/retag.toml", *options)
     assert done.returncode == 0, done.stdout + done.stderr

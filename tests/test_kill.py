@@ -10,17 +10,12 @@ from raytagger.settings import RetagRun, read_run
 from raytagger.store import Store, join
 from raytagger.store.tags import TagTable
 from raytagger.stream.units import finished_units
-from tests.corpora import faulty_bundle, write_texts
+from tests.corpora import write_texts
 from tests.processes import kill_driver, run, start, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
 
 DOCUMENTS, CHUNK = 512, 32
-
-
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory):
-    return faulty_bundle(str(tmp_path_factory.mktemp("faulty") / "out"))
 
 
 def retag_arguments(tmp_path, bundle, table):

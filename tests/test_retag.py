@@ -14,21 +14,11 @@ from raytagger.retag.run import retag
 from raytagger.schema import TAG_SCHEMA
 from raytagger.store import Store, join, locked
 from raytagger.store.tags import DataFile, TagTable
-from tests.corpora import faulty_bundle, retag_run, small_bundle, write_texts
+from tests.corpora import retag_run, write_texts
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
 
 TEXTS = [f"a text about bread and gardens, number {row}" for row in range(40)]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return small_bundle(str(tmp_path_factory.mktemp("bundle") / "out"))
-
-
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory):
-    return faulty_bundle(str(tmp_path_factory.mktemp("faulty") / "out"))
 
 
 def rows_of(table):

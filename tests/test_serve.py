@@ -21,7 +21,6 @@ from raytagger.corpus.output import SMALL
 from raytagger.errors import BundleError, CapacityError, CorpusError, RaytaggerError, SettingsError
 from raytagger.serve.app import _check_capacity, build_app, serve_forever
 from raytagger.settings import ClusterSettings, ServeRun, ServeSettings
-from tests.corpora import small_bundle
 
 TEXTS = [json.loads(line)["text"] for line in (SMALL / "docs.jsonl").read_text().splitlines()]
 START_S = 90
@@ -32,11 +31,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return small_bundle(str(tmp_path_factory.mktemp("bundle") / "out"))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from raytagger.errors import CorpusError, RejectsError, StoreError
 from raytagger.settings import ClusterSettings, RetagRun, RetagSettings, SourceSettings
 from raytagger.store import Store, join
 from raytagger.stream.output import tag_documents
-from tests.corpora import faulty_bundle, small_bundle, write_texts
+from tests.corpora import write_texts
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
 
@@ -34,16 +34,6 @@ def tag_run(documents, splits=(), labels="", chunk=64, share=0.5, **source) -> R
 
 def rejects_of(output):
     return {row["doc_id"]: row["reason"] for row in pq.read_table(f"{output}.rejects.parquet").to_pylist()}
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return small_bundle(str(tmp_path_factory.mktemp("bundle") / "out"))
-
-
-@pytest.fixture(scope="module")
-def faulty(tmp_path_factory):
-    return faulty_bundle(str(tmp_path_factory.mktemp("faulty") / "out"))
 
 
 def test_many_processes_equal_one(bundle, tmp_path):

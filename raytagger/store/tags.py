@@ -29,7 +29,7 @@ from pandas.util import hash_array
 
 from raytagger.errors import StoreError
 from raytagger.schema import TAG_SCHEMA
-from raytagger.store.files import Store, at_once, join
+from raytagger.store.files import Store, at_once, explained, join
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
@@ -61,21 +61,18 @@ class TagTable:
     def open(self, version: int | None = None) -> DeltaTable | None:
         """The Delta table, or None where there is none yet."""
         try:
-            return DeltaTable(self._address(), version=version, storage_options=self.store.delta_options(self.uri))
+            with explained(self.uri):
+                options = self.store.delta_options(self.uri)
+                return DeltaTable(self._address(), version=version, storage_options=options)
         except TableNotFoundError:
             return None
-        except OSError as error:
-            raise StoreError(
-                f"the tag table {self.uri} cannot be opened: {str(error).splitlines()[0][:300]}",
-                remedy="Check the address, the version, storage.endpoint and the credentials.",
-            ) from error
 
     def create(self) -> DeltaTable:
         """The table, made empty where it is not there."""
         found = self.open()
         if found is not None:
             return found
-        with _explained(self.uri):
+        with explained(self.uri):
             return DeltaTable.create(
                 self._address(),
                 schema=Schema.from_arrow(TAG_SCHEMA),
@@ -163,7 +160,7 @@ class TagTable:
             if self.last_run().get("run_id") == facts["run_id"]:
                 return table.version()
             try:
-                with _explained(self.uri):
+                with explained(self.uri):
                     self._transact(table, files, {**facts, "inputs_id": inputs_id})
             except CommitFailedError:
                 continue
@@ -209,20 +206,3 @@ class TagTable:
 def hashed_ids(doc_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """Eight bytes a document id, for counting and comparing millions of them: uint64 (N,)."""
     return cast(Any, hash_array)(doc_ids.to_pandas().to_numpy(object), categorize=False)
-
-
-class _explained:
-    """Turns what deltalake raises into a StoreError; a lost race stays what it is."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise StoreError(
-                f"the tag table {self._uri} cannot be written: {str(error).splitlines()[0][:300]}",
-                remedy="Check the address, storage.endpoint and the credentials.",
-            ) from error

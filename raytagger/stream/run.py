@@ -32,7 +32,7 @@ from raytagger.stream.stage import Ledger, TagStage, to_ipc
 from raytagger.stream.units import Done, finished_units, unit_name
 
 LOCAL_CPUS_AT_LEAST = 4  # logical: readers and workers must be able to stand beside each other on a small machine
-READERS = 2
+READERS, READER_CPUS = 2, 0.5
 
 
 @dataclass
@@ -146,7 +146,7 @@ def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> It
             _Reader(job, files, finished),
             batch_size=1,
             batch_format="pyarrow",
-            num_cpus=0.5,
+            num_cpus=READER_CPUS,
             compute=ray.data.TaskPoolStrategy(size=min(READERS, len(files))),
         )
         workers, resources = _workers(job.cluster)
@@ -199,13 +199,15 @@ def _context() -> Iterator[None]:
 
 
 def _workers(cluster: ClusterSettings) -> tuple[int, dict[str, Any]]:
-    """How many tagging processes, and what each takes of the cluster."""
+    """How many tagging processes, and what each takes of the cluster; a reader must always find room beside them."""
     total = ray.cluster_resources()
     if cluster.use_gpu:
         return cluster.workers or max(int(total.get("GPU", 0)), 1), {"num_gpus": 1}
-    nodes = max(len([node for node in ray.nodes() if node["Alive"]]), 1)
-    cores = int(total.get("CPU", 1)) if nodes > 1 else os.cpu_count() or 1
-    return cluster.workers or max(min(cores, int(total.get("CPU", 1))), 1), {"num_cpus": 1}
+    cpus = total.get("CPU", 1.0)
+    alone = len([node for node in ray.nodes() if node["Alive"]]) == 1
+    # Logical CPUs may be more than there are; workers beyond the real ones would only crowd each other.
+    workers = cluster.workers or max(int(min(cpus, os.cpu_count() or 1) if alone else cpus), 1)
+    return workers, {"num_cpus": min(1.0, (cpus - READER_CPUS) / workers)}
 
 
 def _own_cause(error: BaseException | None) -> RaytaggerError | None:
