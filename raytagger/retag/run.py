@@ -17,6 +17,7 @@ from raytagger.corpus import list_documents, read_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
 from raytagger.retag.settle import Books, settle
+from raytagger.search import MOST_TAGS
 from raytagger.settings import RetagRun, SourceSettings, fingerprint
 from raytagger.store import FileEntry, Store, join, locked
 from raytagger.store.tags import TagTable
@@ -112,6 +113,8 @@ def _check(run: RetagRun) -> None:
     for name in ("documents", "bundle", "table"):
         if not getattr(run.retag, name):
             raise SettingsError(f"retag.{name} is empty", expected="a path or an s3:// address")
+    if not 0 <= run.retag.k <= MOST_TAGS:
+        raise SettingsError("retag.k", got=run.retag.k, expected=f"0 to {MOST_TAGS}")
 
 
 def _label_set(run: RetagRun, store: Store, own: str) -> str:

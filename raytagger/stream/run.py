@@ -199,7 +199,7 @@ def _context() -> Iterator[None]:
 
 
 def _workers(cluster: ClusterSettings) -> tuple[int, dict[str, Any]]:
-    """How many tagging processes, and what each takes of the cluster; a reader must always find room beside them."""
+    """How many tagging processes, and what each takes; a reader must always find room beside them."""
     total = ray.cluster_resources()
     if cluster.use_gpu:
         return cluster.workers or max(int(total.get("GPU", 0)), 1), {"num_gpus": 1}
