@@ -86,8 +86,10 @@ def connected(cluster: ClusterSettings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = cluster.address or os.environ.get("RAY_ADDRESS") or None
-    options: dict[str, Any] = {} if address else {"num_cpus": max(os.cpu_count() or 1, LOCAL_CPUS_AT_LEAST)}
+    # `local`: without it Ray would join whatever head someone has started on this machine.
+    address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+    own = {"num_cpus": max(os.cpu_count() or 1, LOCAL_CPUS_AT_LEAST), "include_dashboard": False}
+    options: dict[str, Any] = own if address == "local" else {}
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
         yield
