@@ -47,17 +47,22 @@ def descendants(pid):
 
 
 def kill_driver(process):
-    """SIGKILLs the driver alone; its Ray notices by itself. Waits until nothing of it is left."""
+    """SIGKILLs the driver alone, waits until its workers have noticed, and clears away Ray's lingering agents."""
     below = descendants(process.pid)
+    workers = [pid for pid in below if "TagStage" in command_of(pid)]
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 60
-    while any(alive(pid) for pid in below):
-        if time.monotonic() > deadline:
-            for pid in below:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        time.sleep(0.2)
+    wait_until(lambda: not any(alive(pid) for pid in workers))
+    for pid in below:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def command_of(pid):
+    """What a process calls itself."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as file:
+        return file.read()
+    return ""
 
 
 def alive(pid):
