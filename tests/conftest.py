@@ -1,8 +1,18 @@
 """Fixtures that all tests share."""
 
+# ruff: noqa: E402 - the environment must be set before the libraries read it
+
 from __future__ import annotations
 
+import atexit
 import os
+import tempfile
+
+# Read when huggingface_hub and torch are imported: nothing may try the network or find what this machine has cached.
+HUB = tempfile.TemporaryDirectory(prefix="raytagger-hub-")
+atexit.register(HUB.cleanup)
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": HUB.name, "OMP_NUM_THREADS": "1"}
+
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +26,6 @@ ROOT = Path(__file__).parents[1]
 RAY_ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "plugins")]),
     "RAY_USAGE_STATS_ENABLED": "0",
-    "HF_HUB_OFFLINE": "1",
 }
 
 

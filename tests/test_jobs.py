@@ -18,7 +18,7 @@ from raytagger.store import Store, join
 from raytagger.store.tags import TagTable
 from tests.conftest import RAY_ENVIRONMENT, ROOT
 from tests.corpora import small_bundle, write_texts
-from tests.processes import wait_until
+from tests.processes import descendants, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
 
@@ -39,7 +39,7 @@ def environment():
 
 @pytest.fixture
 def head():
-    """A Ray head of two CPUs with a dashboard, ended by its process group; `ray stop` would end everybody's."""
+    """A Ray head of two CPUs with a dashboard, ended with all below it; `ray stop` would end everybody's."""
     port, dashboard, agent, client, metrics = free_ports(5)
     folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")  # short: Ray's socket paths have a limit
     command = [
@@ -56,11 +56,14 @@ def head():
         wait_until(lambda: answers(address), process=process)
         yield address
     finally:
+        below = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=30)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=5)
+        for pid in (process.pid, *below):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,16 +1,5 @@
 """Fixtures of the unit tests: models that come as packages, and small bundles over the small corpus."""
 
-# ruff: noqa: E402 - the environment must be set before the libraries read it
-
-import atexit
-import os
-import tempfile
-
-# Both are read when huggingface_hub is imported: nothing may try the network or find what this machine has cached.
-HOME = tempfile.TemporaryDirectory(prefix="raytagger-hub-")
-atexit.register(HOME.cleanup)
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": HOME.name, "OMP_NUM_THREADS": "1"}
-
 import dataclasses
 from pathlib import Path
 from typing import Any
