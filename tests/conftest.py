@@ -8,7 +8,7 @@ import atexit
 import os
 import tempfile
 
-# Read when huggingface_hub and torch are imported: nothing may try the network or find what this machine has cached.
+# Read when huggingface_hub and torch are imported: nothing may try the network or find what is cached here.
 HUB = tempfile.TemporaryDirectory(prefix="raytagger-hub-")
 atexit.register(HUB.cleanup)
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": HUB.name, "OMP_NUM_THREADS": "1"}
