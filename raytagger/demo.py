@@ -81,9 +81,10 @@ def run_demo(output: str, sample: int, say: Callable[[str], None], progress: Pro
         night = retag(
             RetagRun(RetagSettings(source.documents, "", bundle_uri, table_uri, (corpus.untagged,))), progress
         )
-    say(f"  {night.line()}")
+    for line in night.line().splitlines():
+        say(f"  {line}")
     with _timed("evaluate", say):
-        figures = evaluate(load(bundle_uri, store), store, source, Asked(), progress)
+        figures = evaluate(load(bundle_uri, store), store, source, Asked(group="source"), progress)
     for line in figure_lines(figures):
         say(f"  {line}")
     _show_examples(store, table_uri, documents, say)
