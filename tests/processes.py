@@ -46,10 +46,13 @@ def descendants(pid):
         known.update(new)
 
 
-def kill_driver(process):
-    """SIGKILLs the driver alone, waits until its workers have noticed, and clears away Ray's lingering agents."""
+def kill_driver(process, workers_too=False):
+    """SIGKILLs the driver, alone or with all below it, and clears away Ray's lingering agents.
+
+    Where the driver dies alone, its workers go on until they notice; this waits until they have.
+    """
     below = descendants(process.pid)
-    workers = [pid for pid in below if "TagStage" in command_of(pid)]
+    workers = [] if workers_too else [pid for pid in below if "TagStage" in command_of(pid)]
     process.kill()
     process.wait()
     wait_until(lambda: not any(alive(pid) for pid in workers))

@@ -15,7 +15,7 @@ from tests.processes import kill_driver, run, start, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
 
-DOCUMENTS, CHUNK = 512, 32
+DOCUMENTS, CHUNK = 384, 24
 
 
 def retag_arguments(tmp_path, bundle, table):
@@ -65,7 +65,7 @@ def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path):
         process = start(arguments, RAYTAGGER_FAULT_LOG=str(log))
         wanted = len(finished) + draw.randint(2, 5)
         wait_until(lambda wanted=wanted: len(units_of(table)) >= wanted, process=process)
-        kill_driver(process)
+        kill_driver(process, workers_too=attempt == 1)
         assert not numbers(encoded(log)) & documents_of(finished), "a finished document was encoded again"
         finished = set(units_of(table))
         assert 0 < len(finished) < DOCUMENTS // CHUNK
