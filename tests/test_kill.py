@@ -15,7 +15,7 @@ from tests.processes import kill_driver, run, start, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
 
-DOCUMENTS, CHUNK = 384, 24
+DOCUMENTS, CHUNK = 480, 24
 
 
 def retag_arguments(tmp_path, bundle, table):
@@ -63,7 +63,7 @@ def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path):
     for attempt in range(2):
         log = tmp_path / f"attempt{attempt}.log"
         process = start(arguments, RAYTAGGER_FAULT_LOG=str(log))
-        wanted = len(finished) + draw.randint(2, 5)
+        wanted = len(finished) + draw.randint(1, 3)
         wait_until(lambda wanted=wanted: len(units_of(table)) >= wanted, process=process)
         kill_driver(process, workers_too=attempt == 1)
         assert not numbers(encoded(log)) & documents_of(finished), "a finished document was encoded again"

@@ -25,7 +25,7 @@ class FaultyEncoder(StaticEncoder):
             if "KILL" in text:
                 os.kill(os.getpid(), signal.SIGKILL)
             if "SLOW" in text:
-                time.sleep(0.02)
+                time.sleep(0.03)
         encoded = super().encode(texts, prompt)
         for row, text in enumerate(texts):
             if "NAN" in text:
