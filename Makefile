@@ -24,17 +24,17 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python jobs/demo.py $(DEMO)
 
+# Types are checked beside the tests: each keeps one core busy. Either one's failure is the target's.
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/pyright & types=$$!; $(BIN)/python -m pytest $(PYTEST); tests=$$?; wait $$types && exit $$tests
 
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(BIN)/python -m pytest -m "not ray and not s3" -q
+	@$(BIN)/pyright & types=$$!; \
+	$(BIN)/python -m pytest -q -m "not ray and not s3"; tests=$$?; wait $$types && exit $$tests
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --all --quick
