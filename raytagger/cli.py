@@ -125,6 +125,8 @@ def evaluate(
         json_file.write_text(json.dumps(figures, indent=1) + "\n")
     for line in figure_lines(figures):
         show(line)
+    if json_file:
+        show(f"all figures: {json_file}")
 
 
 @app.command()
