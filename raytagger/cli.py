@@ -45,7 +45,7 @@ def fit(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None
     from raytagger.settings import FitRun, read_run
 
     with explained_errors(), shown_progress() as progress:
-        fitted = fit_run(read_run(run_file, FitRun, overrides or ()), progress)
+        fitted = fit_run(read_run(run_file, FitRun, overrides or ()), progress, say)
     for line in fitted.report.lines():
         say(line)
     show_json(fitted.as_dict()) if as_json else show(fitted.line())

@@ -15,3 +15,7 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int | None = None) -> None:
     """Tells nobody."""
+
+
+def unsaid(line: str) -> None:
+    """Tells nobody a line."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from raytagger.bundle.dense import open_dense
 from raytagger.bundle.format import open_bundle
 from raytagger.bundle.frozen import open_frozen
 from raytagger.bundle.tagger import Tagger
 from raytagger.errors import BundleError
 from raytagger.store import Store
 
-KINDS = {"frozen": open_frozen}
+KINDS = {"frozen": open_frozen, "dense": open_dense}
 
 
 def load(uri: str, store: Store | None = None, device: str = "auto") -> Tagger:

@@ -44,17 +44,17 @@ class TransformerEncoder:
 
     def __init__(self, settings: EncoderSettings, folder: str) -> None:
         self._causal = settings.kind == "causal"
-        self._pooling = "last" if self._causal else settings.pooling
-        if self._pooling not in POOLINGS:
+        self.pooling = "last" if self._causal else settings.pooling
+        if self.pooling not in POOLINGS:
             raise SettingsError("encoder.pooling", got=settings.pooling, expected=", ".join(POOLINGS))
         if settings.long not in LONG:
             raise SettingsError("encoder.long", got=settings.long, expected=", ".join(LONG))
         self._settings, self._folder = settings, folder
         self._device = pick_device(settings.device)
         self._budget = settings.batch_tokens or batch_budget(self._device)
-        self._tokenizer, self._model = _load(folder, self._device, self._causal)
-        self.width = int(self._model.config.hidden_size)
-        check_max_tokens(settings.max_tokens, getattr(self._model.config, "max_position_embeddings", None))
+        self._tokenizer, self.model = _load(folder, self._device, self._causal)
+        self.width = int(self.model.config.hidden_size)
+        check_max_tokens(settings.max_tokens, getattr(self.model.config, "max_position_embeddings", None))
         if self._causal and self._tokenizer.eos_token_id is None:
             raise SettingsError(
                 "a causal encoder needs a tokenizer with an end-of-sequence token",
@@ -66,7 +66,7 @@ class TransformerEncoder:
     def identity(self) -> str:
         """Weights, pooling and length; the device and the batch size do not matter."""
         weights, settings = weights_digest(self._folder), self._settings
-        facts = [weights, self._pooling, settings.max_tokens, settings.long, self._causal]
+        facts = [weights, self.pooling, settings.max_tokens, settings.long, self._causal]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @property
@@ -78,7 +78,7 @@ class TransformerEncoder:
         """See `Encoder.encode`. The cost is that of the padded tokens; texts are batched by length."""
         if not texts:
             return Embedded(np.zeros((0, self.width), np.float32), np.zeros(0, bool))
-        pieces = self._tokenize([prompt + text for text in texts] if prompt else list(texts))
+        pieces = self.tokenize([prompt + text for text in texts] if prompt else list(texts))
         lengths = np.array([len(ids) for ids in pieces.ids])
         vector_PD = np.zeros((len(lengths), self.width), np.float32)
         some = np.flatnonzero(lengths)  # a text without any token keeps the zero vector
@@ -90,11 +90,12 @@ class TransformerEncoder:
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer in Hugging Face layout (safetensors), with the model card's licence."""
-        self._model.save_pretrained(folder)
+        self.model.save_pretrained(folder)
         self._tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(f"---\nlicense: {self.licence}\n---\n")
 
-    def _tokenize(self, texts: list[str]) -> Pieces:
+    def tokenize(self, texts: list[str]) -> Pieces:
+        """Token ids as the model reads them, cut or in pieces as `encoder.long` says."""
         limit, cut = self._settings.max_tokens, self._settings.long == "cut"
         short_B = np.zeros(len(texts), bool)
         if cut:
@@ -127,7 +128,7 @@ class TransformerEncoder:
         length_B = torch.tensor([len(row) for row in ids], device=self._device)
         mask_BT = torch.arange(width, device=self._device)[None, :] < length_B[:, None]
         try:
-            hidden_BTD = self._model(input_ids=token_BT, attention_mask=mask_BT.long()).last_hidden_state
+            hidden_BTD = self.model(input_ids=token_BT, attention_mask=mask_BT.long()).last_hidden_state
         except torch.OutOfMemoryError as error:
             if len(ids) == 1:
                 raise CapacityError(
@@ -137,7 +138,7 @@ class TransformerEncoder:
                 ) from error
             half = len(ids) // 2
             return np.concatenate([self._forward(ids[:half]), self._forward(ids[half:])])
-        return _pool(hidden_BTD, mask_BT, self._pooling).float().cpu().numpy()
+        return pool(hidden_BTD, mask_BT, self.pooling).float().cpu().numpy()
 
 
 def batch_budget(device: str) -> int:
@@ -185,7 +186,8 @@ def _load(folder: str, device: str, causal: bool) -> tuple[Any, Any]:
     return tokenizer, model.to(device).eval()
 
 
-def _pool(hidden_BTD: torch.Tensor, mask_BT: torch.Tensor, pooling: str) -> torch.Tensor:
+def pool(hidden_BTD: torch.Tensor, mask_BT: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Float (B, D) from float (B, T, D): the mean over tokens, the first one or the last one."""
     if pooling == "cls":
         return hidden_BTD[:, 0]
     if pooling == "last":

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from raytagger.errors import SettingsError
-from raytagger.progress import Progress, silent
-from raytagger.recipes.frozen import Fitted, fit_frozen
+from raytagger.progress import Progress, silent, unsaid
+from raytagger.recipes.fitted import Fitted
+from raytagger.recipes.frozen import fit_frozen
+from raytagger.recipes.ofde import fit_ofde
 from raytagger.settings import FitRun
 
-METHODS = {"frozen": fit_frozen}
+METHODS = {"frozen": fit_frozen, "ofde": fit_ofde}
 
 
-def fit(run: FitRun, progress: Progress = silent) -> Fitted:
+def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:
     """Runs the recipe of `run.method`.
+
+    Args:
+        run: what to fit.
+        progress: told within stages.
+        say: gets what a person wants to know meanwhile: the estimate, each evaluation, what is resumed.
 
     Raises:
         SettingsError: the method is unknown.
     """
     if run.method not in METHODS:
         raise SettingsError("method", got=run.method, expected=", ".join(METHODS))
-    return METHODS[run.method](run, progress)
+    return METHODS[run.method](run, progress, say)

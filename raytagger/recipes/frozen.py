@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,10 @@ from raytagger.corpus import LabelSet, read_documents, read_labels, select_split
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import load_encoder, save_encoder
 from raytagger.errors import SettingsError
-from raytagger.labels import LabelBank
-from raytagger.progress import Progress, silent
-from raytagger.schema import FloatArray
-from raytagger.search import MOST_TAGS
+from raytagger.progress import Progress, silent, unsaid
+from raytagger.recipes.fitted import Fitted, check_places, embed_labels
 from raytagger.settings import FitRun, to_values
-from raytagger.store import Store, join, parent
+from raytagger.store import Store
 from raytagger.vectors import TermCounts, Vocabulary
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
@@ -44,31 +42,7 @@ class Counts:
     documents: int = 0
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What `fit` did: where the bundle is, how many labels were encoded, and what the corpus looked like."""
-
-    bundle: str
-    version: str
-    labels: int
-    trained_labels: int
-    encoded_labels: int
-    report: CorpusReport
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For programs."""
-        return {**vars(self), "report": self.report.as_dict()}
-
-    def line(self) -> str:
-        """For a person."""
-        return (
-            f"{self.labels:,} labels, {self.trained_labels:,} of them with training documents, "
-            f"{self.encoded_labels:,} encoded now, {self.seconds:.1f} s: {join(self.bundle, self.version)}"
-        )
-
-
-def fit_frozen(run: FitRun, progress: Progress = silent) -> Fitted:
+def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:
     """Makes a bundle of kind `frozen`.
 
     Without `source.documents` the terms come from the labels alone and no label counts as seen.
@@ -77,6 +51,7 @@ def fit_frozen(run: FitRun, progress: Progress = silent) -> Fitted:
         SettingsError: no labels or no output are named, or the search kind or encoder is unknown.
         CorpusError: documents or labels cannot be read.
     """
+    del say  # nothing takes long enough to be announced
     _check(run)
     store, started = Store(run.storage), time.perf_counter()
     labels = read_labels(store, run.source.labels, run.source.format)
@@ -95,10 +70,7 @@ def fit_frozen(run: FitRun, progress: Progress = silent) -> Fitted:
 
 
 def _check(run: FitRun) -> None:
-    if not run.source.labels:
-        raise SettingsError("source.labels is empty", expected="a label file")
-    if not run.output.bundle:
-        raise SettingsError("output.bundle is empty", expected="a folder or s3:// prefix")
+    check_places(run)
     if run.labels.encoder not in ("", run.encoder.path):
         raise SettingsError(
             "labels.encoder must be the document encoder for the frozen method",
@@ -107,8 +79,6 @@ def _check(run: FitRun) -> None:
             remedy="Documents and labels are compared in one space; a trained method can join two.",
         )
     uses_encoder(run.search.kind)
-    if not 1 <= run.search.k <= MOST_TAGS:
-        raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
 
 
 def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> Counts:
@@ -146,15 +116,7 @@ def _embed(
     if not uses_encoder(run.search.kind):
         return {}, 0
     encoder = load_encoder(run.encoder, store)
-    bank = LabelBank(store, run.labels.bank or join(parent(run.output.bundle), "bank"))
-    prompt = run.labels.prompt
-
-    def encode(texts: Sequence[str]) -> FloatArray:
-        # The encoder gets the prompt by itself: some models leave it out of the pooling.
-        return encoder.encode([text.removeprefix(prompt) for text in texts], prompt).vector_BD
-
-    texts = [prompt + text for text in labels.full_texts]
-    banked = bank.embed(texts, encoder.identity, encode, progress)
+    banked = embed_labels(run, store, encoder, labels, progress)
     np.save(folder / "label_LD.npy", banked.vector_LD.astype(np.float16))
     save_encoder(encoder, run.encoder, folder / "encoder")
     return {run.encoder.path: encoder.licence}, banked.encoded

@@ -9,6 +9,7 @@ from raytagger.settings.parts import (
     SearchSettings,
     SourceSettings,
     StorageSettings,
+    TrainSettings,
 )
 from raytagger.settings.runs import FitRun, RetagRun, RetagSettings, ServeRun, ServeSettings
 
@@ -25,6 +26,7 @@ __all__ = [
     "ServeSettings",
     "SourceSettings",
     "StorageSettings",
+    "TrainSettings",
     "find_run_file",
     "fingerprint",
     "make_run",

@@ -41,8 +41,41 @@ class LabelSettings:
     """The label side."""
 
     encoder: str = ""  # the frozen label encoder's path; empty: the document encoder
+    kind: str = "transformer"  # of the label encoder where one is named; `causal` for 7B-class embedders
+    max_tokens: int = 128  # of the label encoder where one is named
+    pooling: str = "mean"  # of the label encoder where one is named
     prompt: str = ""  # put before every label text
     bank: str = ""  # where label embeddings are kept; empty: `bank` beside the bundle
+    unseen_in_negatives: bool = False  # labels without training documents are negatives of every document
+    unseen_in_auxiliary: bool = True  # their texts take part in the auxiliary task
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a document encoder is trained."""
+
+    seed: int = 0
+    epochs: int = 3  # passes over the training documents
+    max_steps: int = 0  # stop after so many steps; 0: after all epochs
+    max_cpu_s: float = 0.0  # stop after so many CPU seconds of all workers together; 0: no limit
+    batch_size: int = 64  # documents of a step, over all workers
+    batch_tokens: int = 0  # padded tokens that go through the encoder at once, the rest of the step after them; 0: by device
+    learning_rate: float = 1e-4  # of the encoder
+    projection_rate: float = 1e-3  # learning rate of the label projection
+    weight_decay: float = 0.01
+    warm_up: float = 0.1  # share of the steps in which the learning rate rises; it falls linearly after them
+    clip: float = 1.0  # the gradient's largest norm
+    frozen_layers: int = 0  # lower layers that are not trained; what they give is computed once and kept
+    loss: str = "decoupled"  # decoupled, softmax or bce
+    temperature: float = 0.05  # cosines are divided by it
+    auxiliary: float = 1.0  # weight λ of the auxiliary task on label texts
+    label_chunk: int = 8192  # labels scored at once, which bounds the memory
+    shard_labels: bool = False  # every worker scores its share of the labels for all documents
+    evaluations: int = 8  # evaluations on the validation split; a checkpoint follows each
+    patience: int = 0  # evaluations without a better nDCG@5 before training stops; 0: never
+    pseudo_unseen: float = 0.05  # share of the trained labels that are hidden to measure zero-shot
+    guard: str = "average"  # off, stop, or average: what to do about a loss of zero-shot
+    price_node_hour: float = 0.0  # of one node, in your currency, for the estimate
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from raytagger.settings.parts import (
     ClusterSettings,
@@ -12,6 +12,7 @@ from raytagger.settings.parts import (
     SearchSettings,
     SourceSettings,
     StorageSettings,
+    TrainSettings,
 )
 
 
@@ -23,10 +24,26 @@ class FitRun:
     source: SourceSettings = field(default_factory=SourceSettings)
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    @property
+    def label_encoder(self) -> EncoderSettings:
+        """The frozen label encoder: the one that is named, else the document encoder as it is before training."""
+        if not self.labels.encoder:
+            return replace(self.encoder, prompt="")
+        return EncoderSettings(
+            path=self.labels.encoder,
+            kind=self.labels.kind,
+            max_tokens=self.labels.max_tokens,
+            pooling=self.labels.pooling,
+            batch_tokens=self.encoder.batch_tokens,
+            device=self.encoder.device,
+            key_variable=self.encoder.key_variable,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""The kind `dense`: a trained document encoder against labels that a projection brought into its space.
+
+encoder/          the trained document encoder
+label_encoder/    the frozen label encoder, for labels to come; of a causal one the settings alone (it is large)
+projection_*.npy  from the label encoder's space to the document encoder's: weight (D, E) and bias (D,)
+label_LD.npy      projected labels, float16; label_start_LD.npy the same before training
+training.json     the log of the training
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from raytagger.bundle.format import Opened
+from raytagger.bundle.frozen import predictable
+from raytagger.corpus import LabelSet
+from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
+from raytagger.schema import BoolArray, FloatArray, Scores
+from raytagger.search import DenseScorer, search_exact
+from raytagger.settings import FitRun, make_run
+from raytagger.store import Store
+
+
+class DenseFeatures(NamedTuple):
+    """B documents: float32 (B, D) unit rows, and which were longer than the encoder reads."""
+
+    doc_BD: FloatArray
+    cut_B: BoolArray
+
+
+@dataclass(frozen=True)
+class DenseTagger:
+    """A trained encoder over projected labels; see `Tagger` for the attributes it shares with all kinds."""
+
+    bundle_id: str
+    manifest: dict[str, Any]
+    labels: LabelSet
+    train_count_L: np.ndarray
+    run: FitRun
+    encoder: Encoder
+    label_LD: FloatArray
+    weight_DE: FloatArray
+    bias_D: FloatArray
+    label_encoder: Callable[[], Encoder]
+
+    @property
+    def keep_k(self) -> int:
+        """Tags kept a document."""
+        return self.run.search.k
+
+    @property
+    def threshold(self) -> float | None:
+        """The least score of a tag."""
+        return self.run.search.threshold
+
+    def encode(self, texts: Sequence[str]) -> DenseFeatures:
+        """See `Tagger.encode`."""
+        return DenseFeatures(*self.encoder.encode(texts, self.run.encoder.prompt))
+
+    def search(self, features: DenseFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
+        """See `Tagger.search`. Retired labels and labels without any text are never answered."""
+        allowed = predictable(self.labels)
+        if allowed_L is not None:
+            allowed = allowed & allowed_L
+        return search_exact([DenseScorer(features.doc_BD, self.label_LD)], len(features.doc_BD), allowed, k)
+
+    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
+        """See `Tagger.tag`."""
+        return self.search(self.encode(texts), k)
+
+    def with_labels(self, newer: LabelSet) -> DenseTagger:
+        """See `Tagger.with_labels`: new texts go through the frozen label encoder and the trained projection."""
+        merged = self.labels.merged(newer)
+        old, texts = self.labels.full_texts, merged.full_texts
+        changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
+        added = len(texts) - len(old)
+        label_LD = np.concatenate([self.label_LD, np.zeros((added, self.label_LD.shape[1]), np.float32)])
+        if changed:
+            label_LE = (
+                self.label_encoder().encode([texts[row] for row in changed], self.run.labels.prompt).vector_BD
+            )
+            label_LD[changed] = apply_projection(label_LE, self.weight_DE, self.bias_D)
+        counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
+        return replace(self, labels=merged, train_count_L=counts, label_LD=label_LD)
+
+
+def apply_projection(label_LE: FloatArray, weight_DE: FloatArray, bias_D: FloatArray) -> FloatArray:
+    """Label embeddings in the documents' space: float32 (L, D), unit rows in float16 precision."""
+    label_LD = label_LE @ weight_DE.T + bias_D
+    label_LD /= np.maximum(np.linalg.norm(label_LD, axis=1, keepdims=True), 1e-12)
+    return label_LD.astype(np.float16).astype(np.float32)
+
+
+def save_label_encoder(encoder: Encoder, run: FitRun, folder: Path) -> None:
+    """Puts the label encoder into a bundle; of a causal one only how to load it."""
+    settings = run.label_encoder
+    if settings.kind == "causal":
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        save_encoder(encoder, settings, folder)
+
+
+def open_dense(opened: Opened, store: Store, device: str) -> DenseTagger:
+    """Loads the kind's files; the label encoder is loaded when a label needs it."""
+    folder = opened.folder
+    run = make_run(opened.manifest["settings"], FitRun, place=f"{folder}/manifest.json")
+
+    @cache
+    def label_encoder() -> Encoder:
+        if run.label_encoder.kind == "causal":
+            return load_encoder(replace(run.label_encoder, device=device), store)
+        return open_encoder(folder / "label_encoder", device)
+
+    return DenseTagger(
+        bundle_id=opened.bundle_id,
+        manifest=opened.manifest,
+        labels=opened.labels,
+        train_count_L=opened.train_count_L,
+        run=run,
+        encoder=open_encoder(folder / "encoder", device),
+        label_LD=_read(folder / "label_LD.npy"),
+        weight_DE=_read(folder / "projection_DE.npy"),
+        bias_D=_read(folder / "projection_D.npy"),
+        label_encoder=label_encoder,
+    )
+
+
+def _read(path: Path) -> FloatArray:
+    return np.load(path, allow_pickle=False).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Training by Ray Train: one loop for every recipe that trains an encoder."""

@@ -1,0 +1,211 @@
+"""OF-DE as the loop sees it: a module, the parts of each step, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.distributed
+import torch.nn.functional as F
+
+from raytagger.encoders import load_encoder
+from raytagger.encoders.batches import length_batches
+from raytagger.encoders.module import DocumentEncoder, Texts, pad_rows
+from raytagger.encoders.transformer import TransformerEncoder, batch_budget
+from raytagger.errors import SettingsError
+from raytagger.fit.activations import keep_activations
+from raytagger.fit.batches import Batches, make_batches
+from raytagger.fit.guard import Measured, measure, spread
+from raytagger.fit.inputs import Inputs, Ragged
+from raytagger.fit.job import FitJob, Place
+from raytagger.objectives.ofde import LabelSide, OneSided, Step, Task, split_labels, twin_matrix
+from raytagger.objectives.projection import LabelProjection
+from raytagger.schema import FloatArray
+from raytagger.store import Store
+
+
+class OneSidedTask:
+    """Everything of a run that is not the loop.
+
+    Attributes:
+        module: gives the loss of a `Step`.
+        documents: the batches of training documents.
+        texts: the batches of label texts, None where λ is 0.
+    """
+
+    def __init__(self, job: FitJob, place: Place, inputs: Inputs, cache: Path) -> None:
+        self.job, self.place, self.inputs = job, place, inputs
+        self.encoder, self.module = build_module(job, place, inputs)
+        self._encoder, self._projection = self.module.encoder, self.module.projection
+        self._rows = (
+            self._cached(cache, inputs.documents, "documents"),
+            self._cached(cache, inputs.labels, "labels"),
+        )
+        main_M, auxiliary_A = choose_labels(job, inputs)
+        self._auxiliary_A = auxiliary_A
+        self._gold = trained_gold(inputs)[:, main_M]
+        self._twins = twin_matrix(inputs.twin_L[auxiliary_A])
+        self._budget = job.train.batch_tokens or train_budget(place.device)
+        self.documents = make_batches(len(inputs.train_N), job.train.batch_size, place.workers, job.train.seed)
+        self.texts: Batches | None = None
+        if job.train.auxiliary and len(auxiliary_A) >= place.workers:
+            self.texts = make_batches(len(auxiliary_A), job.train.batch_size, place.workers, job.train.seed + 1)
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Steps of one pass over the training documents."""
+        return self.documents.steps_an_epoch
+
+    def parameters(self) -> list[dict[str, Any]]:
+        """Groups for the optimizer, each with its own full learning rate; norms and biases do not decay."""
+        train = self.job.train
+        groups: list[dict[str, Any]] = []
+        for part, rate in ((self._encoder, train.learning_rate), (self._projection, train.projection_rate)):
+            values = [value for value in part.parameters() if value.requires_grad]
+            for decays in (True, False):
+                chosen = [value for value in values if (value.ndim > 1) is decays]
+                decay = train.weight_decay if decays else 0.0
+                groups.append({"params": chosen, "lr": rate, "full_rate": rate, "weight_decay": decay})
+        return [group for group in groups if group["params"]]
+
+    def steps(self, step: int, parts: int) -> Iterator[Step]:
+        """This worker's share of a step, texts alike in length together, cut to `train.batch_tokens / parts`."""
+        rank, budget = self.place.rank, self._budget // parts
+        documents = self.inputs.train_N[self.documents.of_worker(step, rank)]
+        labels = self.texts.of_worker(step, rank) if self.texts else np.zeros(0, np.int64)
+        if self.job.train.shard_labels and self.place.workers > 1:
+            # Every worker scores the documents of all, so that all must hold equally many at a time.
+            yield Step(self._documents(documents), self._auxiliary(labels) if len(labels) else None)
+            return
+        for batch in length_batches(self.inputs.documents.length[documents], budget):
+            yield Step(self._documents(documents[batch]), None)
+        for batch in length_batches(self.inputs.labels.length[self._auxiliary_A[labels]], budget):
+            yield Step(None, self._auxiliary(labels[batch]))
+
+    def _documents(self, documents: np.ndarray) -> Task:
+        return Task(self._batch(self._rows[0], documents), self._gold[documents], 1 / self.documents.size)
+
+    def _auxiliary(self, places: np.ndarray) -> Task:
+        assert self.texts is not None
+        texts = self._batch(self._rows[1], self._auxiliary_A[places])
+        return Task(texts, self._twins[places], 1 / self.texts.size)
+
+    def longest_step(self) -> int:
+        """The step of the first epoch with the most padded tokens: if it fits the memory, all do."""
+        length_N = self.inputs.documents.length[self.inputs.train_N]
+        epoch = range(min(self.documents.steps_an_epoch, 1000))
+        return max(epoch, key=lambda step: int(length_N[self.documents.step(step)].max()))
+
+    def measure(self) -> Measured:
+        """Figures of the module as it stands; every worker encodes a share, and all get the same."""
+        inputs = self.inputs
+        rows = np.concatenate([inputs.validation_N, inputs.held_N])
+        doc_ND = self._encode(rows)
+        cut = len(inputs.validation_N)
+        gold = inputs.gold[rows]
+        return measure(
+            doc_ND[:cut],
+            gold[:cut],
+            doc_ND[cut:],
+            gold[cut:],
+            project(self.module, self.inputs),
+            inputs.hidden_L,
+            inputs.usable_L,
+        )
+
+    def spread(self) -> dict[str, Any]:
+        """How far the embeddings of seen, hidden and unseen labels lie apart."""
+        label_LD, inputs = project(self.module, self.inputs), self.inputs
+        unseen_L = inputs.usable_L & (inputs.count_L == 0)
+        groups = {"seen": inputs.trained_L, "pseudo_unseen": inputs.hidden_L, "unseen": unseen_L}
+        return {name: spread(label_LD[member_L]) for name, member_L in groups.items()}
+
+    def _encode(self, rows: np.ndarray) -> FloatArray:
+        """Float32 (rows, D), unit rows in float16 precision."""
+        own = rows[self.place.rank :: self.place.workers]
+        doc_BD = self._encode_own(own)
+        if self.place.workers == 1:
+            return doc_BD
+        every: list[Any] = [None] * self.place.workers
+        torch.distributed.all_gather_object(every, doc_BD)
+        result = np.zeros((len(rows), doc_BD.shape[1]), np.float32)
+        for rank, part in enumerate(every):
+            result[rank :: self.place.workers] = part
+        return result
+
+    def _encode_own(self, rows: np.ndarray) -> FloatArray:
+        was_training = self._encoder.training
+        self._encoder.eval()
+        width = len(self._projection.bias)
+        doc_BD = np.zeros((len(rows), width), np.float32)
+        with torch.inference_mode():
+            for batch in length_batches(self._rows[0].length[rows], batch_budget(self.place.device)):
+                vectors = self._encoder(self._batch(self._rows[0], rows[batch])).float()
+                doc_BD[batch] = F.normalize(vectors, dim=1).cpu().numpy()
+        self._encoder.train(was_training)
+        return doc_BD.astype(np.float16).astype(np.float32)
+
+    def _batch(self, rows: Ragged, wanted: Sequence[int] | np.ndarray) -> Texts:
+        return pad_rows([rows.row(int(row)) for row in wanted], self.place.device)
+
+    def _cached(self, cache: Path, rows: Ragged, name: str) -> Ragged:
+        """Token ids, or what the frozen lower layers make of them, computed once on this node."""
+        if not self._encoder.frozen_layers:
+            return rows
+        self._encoder.to(self.place.device)
+        return keep_activations(self._encoder, rows, cache / f"{name}.npy", self.place)
+
+
+def build_module(job: FitJob, place: Place, inputs: Inputs) -> tuple[TransformerEncoder, OneSided]:
+    """The document encoder before training, and the module that trains its weights in place.
+
+    Raises:
+        SettingsError: this encoder cannot be trained.
+    """
+    settings = replace(job.encoder, device=place.device)
+    encoder = load_encoder(settings, Store(job.storage))
+    if not isinstance(encoder, TransformerEncoder) or job.encoder.kind != "transformer":
+        raise SettingsError(
+            "this kind of encoder cannot be trained",
+            got=job.encoder.kind,
+            expected="transformer",
+            remedy="Name a Hugging Face model in encoder.path; any kind can be the label encoder.",
+        )
+    arrays = (inputs.label_LE, *choose_labels(job, inputs))
+    side = LabelSide(*(torch.from_numpy(array).to(place.device) for array in arrays))
+    projection = LabelProjection(inputs.weight_DE, inputs.bias_D)
+    trained = DocumentEncoder(encoder, job.train.frozen_layers)
+    return encoder, OneSided(trained, projection, side, job.train).to(place.device)
+
+
+def train_budget(device: str) -> int:
+    """Padded tokens of one forward and backward pass: what fits a core's caches, or a GPU's memory."""
+    return 2_048 if device == "cpu" else 32_768
+
+
+def choose_labels(job: FitJob, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of the main and of the auxiliary task, by the run's two switches."""
+    return split_labels(
+        inputs.hidden_L, inputs.count_L > 0, inputs.usable_L, job.unseen_in_negatives, job.unseen_in_auxiliary
+    )
+
+
+def project(module: OneSided, inputs: Inputs) -> FloatArray:
+    """All labels as the module sees them now, float32 (L, D), unit rows in float16 precision."""
+    with torch.inference_mode():
+        label_LE = torch.from_numpy(inputs.label_LE).to(module.projection.weight.device)
+        label_LD = module.projection(label_LE).cpu().numpy()
+    return label_LD.astype(np.float16).astype(np.float32)
+
+
+def trained_gold(inputs: Inputs) -> sp.csr_matrix:
+    """Bool CSR (N, L): the gold labels that are trained."""
+    kept = sp.csr_matrix(inputs.gold.multiply(inputs.trained_L[None, :]), dtype=bool)
+    kept.eliminate_zeros()
+    kept.sort_indices()
+    return kept

@@ -1,0 +1,244 @@
+"""The driver's side of a training: starts Ray Train's workers, shows how they get on, brings home what they made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from raytagger.encoders.locate import cache_folder
+from raytagger.encoders.transformer import pick_device
+from raytagger.errors import CapacityError, RaytaggerError
+from raytagger.fit.checkpoint import State, Weights, read_state, read_weights
+from raytagger.fit.inputs import Inputs
+from raytagger.fit.job import FitJob, Place
+from raytagger.fit.loop import Loop, Task
+from raytagger.progress import Progress
+from raytagger.settings import ClusterSettings
+from raytagger.store import Store, is_s3, join
+
+POLL_S = 1.0
+ATTEMPTS = 3  # after a worker's death, from the last checkpoint
+MakeTask = Callable[[FitJob, Place, Inputs, Path], Task]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training made: the chosen weights by name, and its state with the log of evaluations."""
+
+    weights: Weights
+    state: State
+    workers: int
+
+
+@ray.remote(num_cpus=0)
+class Board:
+    """Where the workers write how they get on, and the driver reads it."""
+
+    def __init__(self) -> None:
+        self._news: list[tuple[Any, ...]] = []
+
+    def write(self, *news: Any) -> None:
+        """Adds a line."""
+        self._news.append(news)
+
+    def read(self, start: int) -> list[tuple[Any, ...]]:
+        """All from `start` on."""
+        return self._news[start:]
+
+
+def train(
+    job: FitJob,
+    make_task: MakeTask,
+    uri: str,
+    cluster: ClusterSettings,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Trained:
+    """Trains by Ray Train, on the connected Ray.
+
+    A run of the same `uri` goes on from its last checkpoint; one that has ended is not trained again.
+
+    Args:
+        job: what to train.
+        make_task: called in every worker.
+        uri: a folder of this run alone; its name must change with whatever changes the result.
+        cluster: workers and GPUs.
+        progress: told of steps.
+        say: gets the estimate and a line an evaluation.
+
+    Raises:
+        SettingsError: what the workers raised about the settings.
+        CapacityError: training failed more often than it is tried again.
+    """
+    workers = count_workers(cluster)
+    board = Board.remote()
+    folder, name = uri.rsplit("/", 1)
+    filesystem, path = Store(job.storage).arrow(folder)
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"job": job, "make_task": make_task, "board": board},
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=cluster.use_gpu),
+        torch_config=TorchConfig(backend="nccl" if cluster.use_gpu else "gloo"),
+        run_config=RunConfig(
+            name=name,
+            storage_path=path,
+            storage_filesystem=filesystem if is_s3(uri) else None,
+            failure_config=FailureConfig(max_failures=ATTEMPTS),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    with _reading(board, progress, say) as failures:
+        try:
+            result = trainer.fit()
+        except Exception as error:
+            raise failures[0] if failures else _failed(error) from error
+    if failures:
+        raise failures[0]
+    if result.checkpoint is None:
+        raise CapacityError("training ended without a checkpoint", got=uri, remedy="Look at the workers' logs.")
+    with result.checkpoint.as_directory() as kept:
+        return Trained(read_weights(Path(kept)), read_state(Path(kept)), workers)
+
+
+def count_workers(cluster: ClusterSettings) -> int:
+    """`cluster.workers`, else one a GPU, or one a CPU that there really is."""
+    total = ray.cluster_resources()
+    if cluster.workers:
+        return cluster.workers
+    if cluster.use_gpu:
+        return max(int(total.get("GPU", 0)), 1)
+    return max(int(min(total.get("CPU", 1), os.cpu_count() or 1)), 1)
+
+
+def _failed(error: Exception) -> CapacityError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return CapacityError(
+        f"training failed {ATTEMPTS + 1} times",
+        got=lines[-1][:300],
+        remedy="The same command goes on from the last checkpoint.",
+    )
+
+
+@contextlib.contextmanager
+def _reading(board: Any, progress: Progress, say: Callable[[str], None]) -> Iterator[list[RaytaggerError]]:
+    """Reads the board while the block runs; gives the errors that workers wrote there."""
+    failures: list[RaytaggerError] = []
+    ended = threading.Event()
+    read = 0
+
+    def look() -> None:
+        nonlocal read
+        news: list[tuple[Any, ...]] = ray.get(board.read.remote(read))
+        read += len(news)
+        for kind, *rest in news:
+            if kind == "failure":
+                failures.append(rest[0])
+            elif kind == "say":
+                say(rest[0])
+            else:
+                progress(*rest)
+
+    def watch() -> None:
+        while not ended.wait(POLL_S):
+            with contextlib.suppress(ray.exceptions.RayError):
+                look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        ended.set()
+        thread.join()
+        with contextlib.suppress(ray.exceptions.RayError):
+            look()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What every worker of Ray Train runs."""
+    job, board = config["job"], config["board"]
+    place = _place(job)
+    cache = cache_folder() / "training" / job.inputs.rstrip("/").rsplit("/", 1)[-1]
+    try:
+        task = config["make_task"](job, place, _fetch_inputs(job, place, cache), cache)
+    except RaytaggerError as error:
+        # The same for all workers and every attempt: trying again would not help.
+        ray.get(board.write.remote("failure", error))
+        return
+    first = place.rank == 0
+    loop = Loop(
+        task,
+        job.train,
+        place,
+        _report,
+        lambda *news: board.write.remote("progress", *news) if first else None,
+        lambda line: board.write.remote("say", line) if first else None,
+    )
+    kept = ray.train.get_checkpoint()
+    if kept is not None:
+        with kept.as_directory() as folder:
+            loop.restore(Path(folder))
+    loop.run()
+    if place.local_rank == 0:
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+def _place(job: FitJob) -> Place:
+    context = ray.train.get_context()
+    gpu = bool(ray.get_gpu_ids())
+    wanted = job.encoder.device
+    device = str(ray.train.torch.get_device()) if gpu else ("cpu" if wanted == "auto" else pick_device(wanted))
+    return Place(
+        context.get_world_rank(),
+        context.get_world_size(),
+        context.get_local_rank(),
+        context.get_local_world_size(),
+        device,
+    )
+
+
+def _fetch_inputs(job: FitJob, place: Place, cache: Path) -> Inputs:
+    """The inputs as local files: where they are, or downloaded once a node."""
+    if not is_s3(job.inputs):
+        return Inputs.load(Path(job.inputs))
+    folder = cache / "inputs"
+    if place.local_rank == 0 and not folder.is_dir():
+        arriving = Path(tempfile.mkdtemp(dir=_made(cache)))
+        Store(job.storage).download(job.inputs, arriving)
+        arriving.rename(folder)
+    if place.workers > 1:
+        torch.distributed.barrier()
+    return Inputs.load(folder)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _report(figures: dict[str, Any], write: Callable[[Path], None]) -> None:
+    """To Ray Train: a barrier of all workers, the checkpoint from the first."""
+    if ray.train.get_context().get_world_rank():
+        ray.train.report(figures)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        ray.train.report(figures, checkpoint=Checkpoint.from_directory(folder))
+
+
+def run_uri(bundle: str, key: str, workers: int) -> str:
+    """Where a run's checkpoints lie: beside the bundle's versions, named by what decides the result."""
+    return join(bundle, "training", f"{key}-{workers}")

@@ -1,0 +1,1 @@
+"""Batch → loss, one file a paper; no loop and no I/O."""

@@ -1,0 +1,170 @@
+"""Losses over unit document and label vectors whose memory is bounded by a chunk of labels, not by all of them.
+
+Every loss is a sum over the documents given; the caller divides by the documents of the whole batch, so that parts,
+workers and shards of labels add up to the same number.
+
+Source: OF-DE names no loss (section 4.4, Eq. 4: "the original loss"). The decoupled softmax is that of DEXML, the
+code base that OF-DE's set-up follows. Differs: all positives of a document take part, each weighted by one over
+their number, where DEXML draws one a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+from raytagger.errors import SettingsError
+
+MASKED = -1e9  # finite: a row whose every label is masked must not give nan
+
+
+class Positives(NamedTuple):
+    """The positive pairs of a batch, sorted by document.
+
+    Attributes:
+        row_P: int64 (P,), the document of a pair.
+        column_P: int64 (P,), its label's place among the label vectors that are scored.
+        weight_P: float32 (P,), one over the positives of the pair's document, over all shards.
+    """
+
+    row_P: torch.Tensor
+    column_P: torch.Tensor
+    weight_P: torch.Tensor
+
+    def shard(self, start: int, stop: int) -> Positives:
+        """The pairs whose label is in [start, stop), with columns counted from `start`."""
+        inside_P = (self.column_P >= start) & (self.column_P < stop)
+        return Positives(self.row_P[inside_P], self.column_P[inside_P] - start, self.weight_P[inside_P])
+
+
+class Scored(NamedTuple):
+    """What a loss reads: (B, D) and (L, D) unit vectors, the positives, and how they are scored.
+
+    Attributes:
+        doc_BD: float (B, D).
+        label_LD: float (L, D); this worker's labels only where `group` is set.
+        positives: with columns of `label_LD`.
+        temperature: cosines are divided by it.
+        chunk: labels scored at once.
+        group: the workers that hold the other labels, or None where all labels are here.
+    """
+
+    doc_BD: torch.Tensor
+    label_LD: torch.Tensor
+    positives: Positives
+    temperature: float
+    chunk: int
+    group: Any = None
+
+
+def decoupled_softmax(scored: Scored) -> torch.Tensor:
+    """Each positive against the document's negatives alone: -log(e^s / (e^s + sum over negatives))."""
+    negative_B = _across(_log_sum_exp(scored, without_positives=True), scored.group)
+    row_P, _, weight_P = scored.positives
+    return (F.softplus(negative_B[row_P] - _positive_scores(scored)) * weight_P).sum()
+
+
+def softmax(scored: Scored) -> torch.Tensor:
+    """Each positive against all labels, the other positives among them."""
+    every_B = _across(_log_sum_exp(scored, without_positives=False), scored.group)
+    row_P, _, weight_P = scored.positives
+    return ((every_B[row_P] - _positive_scores(scored)) * weight_P).sum()
+
+
+def bce(scored: Scored) -> torch.Tensor:
+    """Binary cross-entropy of every label, summed over labels."""
+    total = scored.doc_BD.new_zeros(())
+    for labels_CD in scored.label_LD.split(scored.chunk):
+        total = total + _recomputed(_softplus_sum, scored.doc_BD, labels_CD, scored.temperature)
+    return total - _positive_scores(scored).sum()
+
+
+LOSSES: dict[str, Callable[[Scored], torch.Tensor]] = {
+    "decoupled": decoupled_softmax,
+    "softmax": softmax,
+    "bce": bce,
+}
+
+
+def find_loss(name: str) -> Callable[[Scored], torch.Tensor]:
+    """The loss of `train.loss`.
+
+    Raises:
+        SettingsError: there is none of that name.
+    """
+    if name not in LOSSES:
+        raise SettingsError("train.loss", got=name, expected=", ".join(LOSSES))
+    return LOSSES[name]
+
+
+def _positive_scores(scored: Scored) -> torch.Tensor:
+    """Float (P,)."""
+    row_P, column_P, _ = scored.positives
+    return (scored.doc_BD[row_P] * scored.label_LD[column_P]).sum(1) / scored.temperature
+
+
+def _log_sum_exp(scored: Scored, without_positives: bool) -> torch.Tensor:
+    """Float (B,), chunk by chunk; the backward pass computes a chunk's scores anew."""
+    parts = []
+    for start in range(0, len(scored.label_LD), scored.chunk):
+        labels_CD = scored.label_LD[start : start + scored.chunk]
+        masked = scored.positives.shard(start, start + scored.chunk) if without_positives else None
+        parts.append(_recomputed(_chunk_lse, scored.doc_BD, labels_CD, scored.temperature, masked))
+    if not parts:
+        return scored.doc_BD.new_full((len(scored.doc_BD),), MASKED)
+    return torch.logsumexp(torch.stack(parts), 0)
+
+
+def _recomputed(function: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
+    result = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+    assert isinstance(result, torch.Tensor)
+    return result
+
+
+def _chunk_lse(
+    doc_BD: torch.Tensor, label_CD: torch.Tensor, temperature: float, masked: Positives | None
+) -> torch.Tensor:
+    score_BC = (doc_BD @ label_CD.T).float() / temperature
+    if masked is not None:
+        mask_BC = torch.zeros_like(score_BC, dtype=torch.bool)
+        mask_BC[masked.row_P, masked.column_P] = True
+        score_BC = score_BC.masked_fill(mask_BC, MASKED)
+    return torch.logsumexp(score_BC, 1)
+
+
+def _softplus_sum(doc_BD: torch.Tensor, label_CD: torch.Tensor, temperature: float) -> torch.Tensor:
+    return F.softplus((doc_BD @ label_CD.T).float() / temperature).sum()
+
+
+def _across(lse_B: torch.Tensor, group: Any) -> torch.Tensor:
+    """Log-sum-exp over the shards of all workers."""
+    return lse_B if group is None else torch.logsumexp(gather(lse_B, group), 0)
+
+
+class _Gather(torch.autograd.Function):
+    """Stacks every worker's tensor; the gradient of a worker's own part is the sum over all workers."""
+
+    @staticmethod
+    def forward(ctx: Any, own: torch.Tensor, group: Any) -> torch.Tensor:
+        ctx.group = group
+        parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size(group))]
+        torch.distributed.all_gather(parts, own.contiguous(), group=group)
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        total = gradients[0].contiguous()
+        torch.distributed.all_reduce(total, group=ctx.group)
+        return total[torch.distributed.get_rank(ctx.group)], None
+
+
+def gather(own: torch.Tensor, group: Any) -> torch.Tensor:
+    """Tensors of one shape from all workers, (workers, …), through which gradients flow back and are summed."""
+    gathered = _Gather.apply(own, group)
+    assert isinstance(gathered, torch.Tensor)
+    return gathered

@@ -1,0 +1,65 @@
+"""What `fit` tells of itself, and the stage that all recipes with a label bank share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raytagger.corpus import LabelSet
+from raytagger.corpus.report import CorpusReport
+from raytagger.encoders import Encoder
+from raytagger.errors import SettingsError
+from raytagger.labels import LabelBank
+from raytagger.labels.bank import Banked
+from raytagger.progress import Progress
+from raytagger.schema import FloatArray
+from raytagger.search import MOST_TAGS
+from raytagger.settings import FitRun
+from raytagger.store import Store, join, parent
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` did: where the bundle is, how many labels were encoded, and what the corpus looked like."""
+
+    bundle: str
+    version: str
+    labels: int
+    trained_labels: int
+    encoded_labels: int
+    report: CorpusReport
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return {**vars(self), "report": self.report.as_dict()}
+
+    def line(self) -> str:
+        """For a person."""
+        return (
+            f"{self.labels:,} labels, {self.trained_labels:,} of them with training documents, "
+            f"{self.encoded_labels:,} encoded now, {self.seconds:.1f} s: {join(self.bundle, self.version)}"
+        )
+
+
+def check_places(run: FitRun) -> None:
+    """Refuses a run without labels or output, or with an impossible number of tags."""
+    if not run.source.labels:
+        raise SettingsError("source.labels is empty", expected="a label file")
+    if not run.output.bundle:
+        raise SettingsError("output.bundle is empty", expected="a folder or s3:// prefix")
+    if not 1 <= run.search.k <= MOST_TAGS:
+        raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
+
+
+def embed_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet, progress: Progress) -> Banked:
+    """Label embeddings through the bank; only texts that it does not know are encoded."""
+    bank = LabelBank(store, run.labels.bank or join(parent(run.output.bundle), "bank"))
+    prompt = run.labels.prompt
+
+    def encode(texts: Sequence[str]) -> FloatArray:
+        # The encoder gets the prompt by itself: some models leave it out of the pooling.
+        return encoder.encode([text.removeprefix(prompt) for text in texts], prompt).vector_BD
+
+    return bank.embed([prompt + text for text in labels.full_texts], encoder.identity, encode, progress)

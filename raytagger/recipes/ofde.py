@@ -1,0 +1,186 @@
+"""OF-DE, the whole method: one-sided fine-tuning against frozen label embeddings.
+
+prepare   documents as token ids, labels as frozen embeddings from the bank; rare seen labels are hidden
+train     document encoder and label projection by Ray Train, with checkpoints in object storage
+publish   the trained encoder, the projected labels, the label encoder for labels to come, the log of the training
+
+Every stage is kept under `output.bundle/training`; a killed run started again goes on from the last complete one.
+
+Source: "Preserving Zero-shot Capability in Supervised Fine-tuning for Multi-label Text Classification", sections 4.2,
+4.4, 4.5 and appendices C and D.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raytagger.bundle import publish, write_card, write_labels
+from raytagger.bundle.dense import save_label_encoder
+from raytagger.corpus import LabelSet
+from raytagger.encoders import load_encoder, save_encoder
+from raytagger.errors import SettingsError
+from raytagger.fit.checkpoint import set_weights
+from raytagger.fit.guard import check_guard
+from raytagger.fit.inputs import Inputs
+from raytagger.fit.job import FitJob, Place
+from raytagger.fit.onesided import OneSidedTask, build_module, project
+from raytagger.fit.run import Trained, count_workers, run_uri, train
+from raytagger.objectives.losses import find_loss
+from raytagger.progress import Progress, silent, unsaid
+from raytagger.recipes.fitted import Fitted, check_places
+from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
+from raytagger.settings import FitRun, fingerprint, to_values
+from raytagger.store import Store
+from raytagger.stream.run import connected
+
+
+def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:
+    """Makes a bundle of kind `dense`.
+
+    Raises:
+        SettingsError: a setting is impossible, or the document encoder cannot be trained.
+        CorpusError: documents or labels cannot be read, or none can be trained on.
+    """
+    _check(run)
+    store, started = Store(run.storage), time.perf_counter()
+    labels = read_run_labels(run, store)
+    prepared = prepare(run, store, labels, progress, say)
+    say(_story(prepared.inputs))
+    job = FitJob(
+        prepared.uri,
+        run.encoder,
+        run.train,
+        run.storage,
+        run.labels.unseen_in_negatives,
+        run.labels.unseen_in_auxiliary,
+    )
+    with connected(run.cluster):
+        key = fingerprint(job.train, inputs=prepared.uri, encoder=run.encoder, labels=run.labels)
+        uri = run_uri(run.output.bundle, key, count_workers(run.cluster))
+        trained = train(job, make_task, uri, run.cluster, progress, say)
+    version = _publish(run, store, labels, prepared, job, trained)
+    count = int(prepared.inputs.trained_L.sum())
+    seconds = time.perf_counter() - started
+    return Fitted(run.output.bundle, version, len(labels), count, prepared.encoded, prepared.report, seconds)
+
+
+def make_task(job: FitJob, place: Place, inputs: Inputs, cache: Path) -> OneSidedTask:
+    """What every worker of the training makes."""
+    return OneSidedTask(job, place, inputs, cache)
+
+
+def _check(run: FitRun) -> None:
+    check_places(run)
+    check_guard(run.train.guard)
+    find_loss(run.train.loss)
+    if not run.source.documents:
+        raise SettingsError("source.documents is empty", expected="labelled documents to train on")
+    if run.search.kind not in ("dense", "mean"):  # `mean` is the default, meant for frozen taggers
+        raise SettingsError("search.kind", got=run.search.kind, expected="dense")
+    if run.train.epochs < 1 or run.train.batch_size < 1:
+        got = (run.train.epochs, run.train.batch_size)
+        raise SettingsError("train.epochs and train.batch_size", got=got, expected="1 or more")
+    if run.train.temperature <= 0:
+        raise SettingsError("train.temperature", got=run.train.temperature, expected="more than 0")
+
+
+def _story(inputs: Inputs) -> str:
+    unseen = int((inputs.usable_L & (inputs.count_L == 0)).sum())
+    return (
+        f"{len(inputs.train_N):,} training documents, {int(inputs.trained_L.sum()):,} labels trained, {unseen:,} unseen; "
+        f"{int(inputs.hidden_L.sum()):,} rare labels hidden to measure zero-shot on {len(inputs.held_N):,} documents; "
+        f"{len(inputs.validation_N):,} validation documents"
+    )
+
+
+def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, job: FitJob, trained: Trained) -> str:
+    inputs = prepared.inputs
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        licences = _write_model(run, store, job, inputs, trained, folder)
+        licences.setdefault(run.label_encoder.path, prepared.label_licence)
+        count_L = np.where(inputs.trained_L, _counts(inputs), 0)
+        write_labels(folder, labels, count_L)
+        training = training_log(inputs, trained)
+        (folder / "training.json").write_text(json.dumps(training, indent=1) + "\n")
+        chosen = trained.state.outcome["chosen"]
+        _card(folder, run, labels, count_L, licences, chosen)
+        facts = {
+            "kind": "dense",
+            "settings": to_values(run),
+            "label_set": labels.fingerprint,
+            "labels": len(labels),
+            "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},
+            "train_documents": len(inputs.train_N),
+            "calibrated": False,
+            "metrics": {"validation": chosen},
+            "licences": licences,
+        }
+        return publish(folder, facts, run.output.bundle, store)
+
+
+def _counts(inputs: Inputs) -> np.ndarray:
+    """Training documents of each label among those that were trained on."""
+    return np.asarray(inputs.gold[inputs.train_N].sum(0)).ravel().astype(np.int64)
+
+
+def _write_model(
+    run: FitRun, store: Store, job: FitJob, inputs: Inputs, trained: Trained, folder: Path
+) -> dict[str, str]:
+    """Encoder, projection, projected labels before and after, and the label encoder; the licences."""
+    encoder, module = build_module(job, Place(), inputs)
+    np.save(folder / "label_start_LD.npy", project(module, inputs).astype(np.float16))
+    set_weights(module, trained.weights)
+    np.save(folder / "label_LD.npy", project(module, inputs).astype(np.float16))
+    np.save(folder / "projection_DE.npy", module.projection.weight.detach().numpy())
+    np.save(folder / "projection_D.npy", module.projection.bias.detach().numpy())
+    save_encoder(encoder, run.encoder, folder / "encoder")
+    save_label_encoder(load_encoder(run.label_encoder, store), run, folder / "label_encoder")
+    return {run.encoder.path: encoder.licence}
+
+
+def training_log(inputs: Inputs, trained: Trained) -> dict[str, Any]:
+    """What the report reads: every evaluation, the guard's decision, and what training took."""
+    state = trained.state
+    guard = {key: value for key, value in state.outcome.items() if key != "chosen"}
+    return {
+        "evaluations": state.evaluations,
+        "pseudo_unseen_labels": int(inputs.hidden_L.sum()),
+        "pseudo_unseen_documents": len(inputs.held_N),
+        "validation_documents": len(inputs.validation_N),
+        "guard": guard,
+        "chosen": state.outcome["chosen"],
+        "chosen_step": state.best_step,
+        "steps": state.step,
+        "seconds": state.seconds,
+        "cpu_s": state.cpu_s,
+        "workers": trained.workers,
+    }
+
+
+def _card(
+    folder: Path,
+    run: FitRun,
+    labels: LabelSet,
+    count_L: np.ndarray,
+    licences: dict[str, str],
+    chosen: dict[str, Any],
+) -> None:
+    write_card(
+        folder,
+        f"OF-DE tagger over {len(labels)} labels",
+        [
+            ("document encoder", run.encoder.path),
+            ("frozen label encoder", run.label_encoder.path),
+            ("labels with training documents", int((count_L > 0).sum())),
+            ("on the validation split", chosen),
+            ("licences of the models inside", licences or "none"),
+        ],
+    )

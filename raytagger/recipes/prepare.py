@@ -1,0 +1,213 @@
+"""The first stage of every recipe that trains: the corpus as token ids and gold labels, the labels as embeddings."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.corpus import LabelSet, list_documents, read_documents, read_labels
+from raytagger.corpus.report import CorpusReport
+from raytagger.encoders import load_encoder
+from raytagger.encoders.transformer import TransformerEncoder
+from raytagger.errors import SettingsError
+from raytagger.fit.inputs import Inputs, Ragged, hide_labels, part_documents
+from raytagger.objectives.projection import start_projection
+from raytagger.progress import Progress
+from raytagger.recipes.fitted import embed_labels
+from raytagger.schema import FloatArray
+from raytagger.settings import FitRun, fingerprint
+from raytagger.store import Store, join
+
+DONE = "done.json"
+VALIDATION_SHARE = 0.05  # of the training documents where no validation split exists
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the stage made.
+
+    Attributes:
+        uri: where the inputs lie; content-addressed.
+        inputs: the same, loaded.
+        report: what the corpus looked like.
+        encoded: labels that were encoded now.
+        label_licence: of the label encoder.
+    """
+
+    uri: str
+    inputs: Inputs
+    report: CorpusReport
+    encoded: int
+    label_licence: str
+
+
+class _Corpus(NamedTuple):
+    documents: Ragged
+    gold: sp.csr_matrix
+    train_N: np.ndarray
+    validation_N: np.ndarray
+
+
+def prepare(
+    run: FitRun, store: Store, labels: LabelSet, progress: Progress, say: Callable[[str], None]
+) -> Prepared:
+    """Makes the inputs of a training, or takes those that an earlier attempt has made.
+
+    Raises:
+        SettingsError: the document encoder cannot be trained.
+        CorpusError: documents cannot be read, or none can be trained on.
+    """
+    label_encoder = load_encoder(run.label_encoder, store)
+    uri = join(run.output.bundle, "training", f"inputs-{_key(run, store, labels, label_encoder.identity)}")
+    report = CorpusReport(labels)
+    if store.exists(join(uri, DONE)):
+        say(f"the corpus is prepared already: {uri}")
+        return Prepared(uri, _open(uri, store), report, 0, label_encoder.licence)
+    encoder = _trainable(run, store)
+    corpus = _read(run, store, labels, encoder, report, progress)
+    banked = embed_labels(run, store, label_encoder, labels, progress)
+    own_LD = None
+    if run.labels.encoder:
+        own_LD = encoder.encode(labels.full_texts).vector_BD
+    tokens = Ragged.of(encoder.tokenize(labels.full_texts).ids)
+    inputs = _assemble(run, labels, corpus, tokens, banked.vector_LD, own_LD)
+    with tempfile.TemporaryDirectory() as folder:
+        inputs.save(Path(folder))
+        store.upload(Path(folder), uri)
+    store.write_bytes(join(uri, DONE), json.dumps({"documents": len(corpus.documents)}).encode())
+    return Prepared(uri, _open(uri, store), report, banked.encoded, label_encoder.licence)
+
+
+def _key(run: FitRun, store: Store, labels: LabelSet, label_encoder: str) -> str:
+    """Changes with whatever the inputs depend on, and with nothing else."""
+    files = [(entry.uri, entry.size, entry.stamp) for entry in list_documents(store, run.source)]
+    parts = [run.source, run.encoder.path, run.encoder.max_tokens, run.encoder.long, run.encoder.prompt]
+    train = [run.train.seed, run.train.pseudo_unseen]
+    return fingerprint(
+        run.labels, files=files, parts=parts, train=train, labels=labels.fingerprint, by=label_encoder
+    )
+
+
+def _open(uri: str, store: Store) -> Inputs:
+    filesystem, path = store.arrow(uri)
+    if filesystem.type_name == "local":
+        return Inputs.load(Path(path))
+    folder = Path(tempfile.mkdtemp(prefix="raytagger-inputs-"))
+    store.download(uri, folder)
+    return Inputs.load(folder)
+
+
+def _trainable(run: FitRun, store: Store) -> TransformerEncoder:
+    encoder = load_encoder(run.encoder, store)
+    if not isinstance(encoder, TransformerEncoder) or run.encoder.kind != "transformer":
+        raise SettingsError(
+            "this kind of encoder cannot be trained",
+            got=run.encoder.kind,
+            expected="transformer",
+            remedy="Name a Hugging Face model in encoder.path; any kind can be the label encoder.",
+        )
+    if run.encoder.long != "cut":
+        raise SettingsError("encoder.long", got=run.encoder.long, expected="cut, where the encoder is trained")
+    return encoder
+
+
+def _read(
+    run: FitRun,
+    store: Store,
+    labels: LabelSet,
+    encoder: TransformerEncoder,
+    report: CorpusReport,
+    progress: Progress,
+) -> _Corpus:
+    """One pass over the corpus: training and validation documents as token ids, and their labels."""
+    ids: list[list[int]] = []
+    gold: list[list[int]] = []
+    split: list[str | None] = []
+    has_splits, read = False, 0
+    for texts, label_lists, splits in _chunks(run, store, report):
+        has_splits = has_splits or any(splits)
+        wanted = [row for row, name in enumerate(splits) if name in _wanted(run, has_splits)]
+        read += len(texts)
+        if wanted:
+            ids += encoder.tokenize([run.encoder.prompt + texts[row] for row in wanted]).ids
+        for row in wanted:
+            known = {labels.index[label] for label in label_lists[row] or () if label in labels.index}
+            gold.append(sorted(known))
+            split.append(splits[row])
+        progress("reading", read)
+    names = np.array([name or "" for name in split], object)
+    is_validation = names == run.source.validation_split
+    is_train = names == run.source.train_split if has_splits else ~is_validation
+    train_N, validation_N = np.flatnonzero(is_train), np.flatnonzero(is_validation)
+    if not len(validation_N) and len(train_N) > 1:
+        train_N, validation_N = _split_off(train_N, run.train.seed)
+    return _Corpus(Ragged.of(ids), _to_matrix(gold, len(labels)), train_N, validation_N)
+
+
+def _wanted(run: FitRun, has_splits: bool) -> tuple[str | None, ...]:
+    """Where no document has a split, all are for training."""
+    named = (run.source.train_split, run.source.validation_split)
+    return named if has_splits else (None, *named)
+
+
+def _chunks(
+    run: FitRun, store: Store, report: CorpusReport
+) -> Iterator[tuple[list[str], list[list[str] | None], list[str | None]]]:
+    for chunk in read_documents(store, run.source):
+        report.add(chunk)
+        documents = chunk.documents
+        yield documents["text"].to_pylist(), documents["labels"].to_pylist(), documents["split"].to_pylist()
+
+
+def _split_off(train_N: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A twentieth of the training documents for validation."""
+    count = max(1, round(VALIDATION_SHARE * len(train_N)))
+    chosen = np.random.default_rng([seed, 3]).choice(train_N, count, replace=False)
+    return np.setdiff1d(train_N, chosen), np.sort(chosen)
+
+
+def _to_matrix(gold: list[list[int]], labels: int) -> sp.csr_matrix:
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in gold])]).astype(np.int64)
+    indices = np.array([label for row in gold for label in row], np.int64)
+    return sp.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=(len(gold), labels))
+
+
+def _assemble(
+    run: FitRun,
+    labels: LabelSet,
+    corpus: _Corpus,
+    tokens: Ragged,
+    label_LE: FloatArray,
+    own_LD: FloatArray | None,
+) -> Inputs:
+    usable_L = labels.active_L & np.array([bool(text) for text in labels.full_texts], bool)
+    count_L = np.asarray(corpus.gold[corpus.train_N].sum(0)).ravel().astype(np.int64)
+    train = run.train
+    hidden_L = hide_labels(corpus.gold, corpus.train_N, usable_L, train.pseudo_unseen, train.seed)
+    parts = part_documents(corpus.gold, corpus.train_N, corpus.validation_N, hidden_L, usable_L, train.seed)
+    weight_DE, bias_D = start_projection(label_LE, own_LD)
+    return Inputs(
+        corpus.documents,
+        tokens,
+        corpus.gold,
+        *parts,
+        label_LE=label_LE,
+        twin_L=np.unique(np.array(labels.full_texts, object).astype(str), return_inverse=True)[1],
+        count_L=count_L,
+        hidden_L=hidden_L,
+        usable_L=usable_L,
+        weight_DE=weight_DE,
+        bias_D=bias_D,
+    )
+
+
+def read_run_labels(run: FitRun, store: Store) -> LabelSet:
+    """The label set of a run."""
+    return read_labels(store, run.source.labels, run.source.format)
