@@ -1,7 +1,7 @@
 """The zero-shot guard: what each evaluation measures beside nDCG@5, and what is done about a loss.
 
-Validation documents give nDCG@5; documents with hidden labels (seen labels that training does not see) give ZSR@10 and
-UR@1. A tagger that only gains on the first is on the way to the collapse that OF-DE describes (section 4.1).
+Validation documents give nDCG@5; documents with hidden labels (seen labels that training does not see) give ZSR@10
+and UR@1. A tagger that only gains on the first is on the way to the collapse that OF-DE describes (section 4.1).
 """
 
 from __future__ import annotations

@@ -47,6 +47,11 @@ class Task(Protocol):
         """Steps of one pass over the documents."""
         ...
 
+    @property
+    def wanted_steps(self) -> int:
+        """Steps of the whole training, where no limit of time ends it before."""
+        ...
+
     def parameters(self) -> list[dict[str, Any]]:
         """The optimizer's groups, each with its `full_rate`."""
         ...
@@ -128,11 +133,10 @@ class Loop:
     def _plan(self) -> None:
         """Fixes the number of steps and of parts, and tells what the training will take."""
         train, state = self._train, self.state
-        wanted = train.epochs * self._task.steps_an_epoch
-        wanted = min(wanted, train.max_steps) if train.max_steps else wanted
+        wanted = self._task.wanted_steps
         state.parts = self._fitting_parts()
         started, cpu = time.perf_counter(), time.process_time()
-        for step in range(PROBES):
+        for step in range(min(PROBES, wanted)):
             self._backward(step)
         self._optimizer.zero_grad()
         step_s, step_cpu_s = (

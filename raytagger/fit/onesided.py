@@ -18,7 +18,7 @@ from raytagger.encoders.batches import length_batches
 from raytagger.encoders.module import DocumentEncoder, Texts, pad_rows
 from raytagger.encoders.transformer import TransformerEncoder, batch_budget
 from raytagger.errors import SettingsError
-from raytagger.fit.activations import keep_activations
+from raytagger.fit.activations import keep_activations, share_file
 from raytagger.fit.batches import Batches, make_batches
 from raytagger.fit.guard import Measured, measure, spread
 from raytagger.fit.inputs import Inputs, Ragged
@@ -27,6 +27,8 @@ from raytagger.objectives.ofde import LabelSide, OneSided, Step, Task, split_lab
 from raytagger.objectives.projection import LabelProjection
 from raytagger.schema import FloatArray
 from raytagger.store import Store
+
+ANCHORS_AT_MOST = 4096
 
 
 class OneSidedTask:
@@ -42,24 +44,31 @@ class OneSidedTask:
         self.job, self.place, self.inputs = job, place, inputs
         self.encoder, self.module = build_module(job, place, inputs)
         self._encoder, self._projection = self.module.encoder, self.module.projection
-        self._rows = (
-            self._cached(cache, inputs.documents, "documents"),
-            self._cached(cache, inputs.labels, "labels"),
-        )
         main_M, auxiliary_A = choose_labels(job, inputs)
         self._auxiliary_A = auxiliary_A
         self._gold = trained_gold(inputs)[:, main_M]
         self._twins = twin_matrix(inputs.twin_L[auxiliary_A])
-        self._budget = job.train.batch_tokens or train_budget(place.device)
-        self.documents = make_batches(len(inputs.train_N), job.train.batch_size, place.workers, job.train.seed)
+        train = job.train
+        self._budget = train.batch_tokens or train_budget(place.device)
+        self.documents = make_batches(len(inputs.train_N), train.batch_size, place.workers, train.seed)
         self.texts: Batches | None = None
-        if job.train.auxiliary and len(auxiliary_A) >= place.workers:
-            self.texts = make_batches(len(auxiliary_A), job.train.batch_size, place.workers, job.train.seed + 1)
+        if train.auxiliary and len(auxiliary_A) >= place.workers:
+            self.texts = make_batches(len(auxiliary_A), train.batch_size, place.workers, train.seed + 1)
+        self._rows = inputs.documents, inputs.labels
+        self._keep_lower(cache)
+        self._anchor_ND = self._keep_anchor(cache) if len(choose_anchor(job, inputs)) else None
 
     @property
     def steps_an_epoch(self) -> int:
         """Steps of one pass over the training documents."""
         return self.documents.steps_an_epoch
+
+    @property
+    def wanted_steps(self) -> int:
+        """Steps of the whole training, where no limit of time ends it before."""
+        train = self.job.train
+        every = train.epochs * self.steps_an_epoch
+        return min(every, train.max_steps) if train.max_steps else every
 
     def parameters(self) -> list[dict[str, Any]]:
         """Groups for the optimizer, each with its own full learning rate; norms and biases do not decay."""
@@ -88,7 +97,11 @@ class OneSidedTask:
             yield Step(None, self._auxiliary(labels[batch]))
 
     def _documents(self, documents: np.ndarray) -> Task:
-        return Task(self._batch(self._rows[0], documents), self._gold[documents], 1 / self.documents.size)
+        texts, share = self._batch(self._rows[0], documents), 1 / self.documents.size
+        if self._anchor_ND is None:
+            return Task(texts, self._gold[documents], share)
+        anchor_BD = torch.from_numpy(self._anchor_ND[documents].astype(np.float32)).to(self.place.device)
+        return Task(texts, self._gold[documents], share, anchor_BD)
 
     def _auxiliary(self, places: np.ndarray) -> Task:
         assert self.texts is not None
@@ -153,12 +166,39 @@ class OneSidedTask:
     def _batch(self, rows: Ragged, wanted: Sequence[int] | np.ndarray) -> Texts:
         return pad_rows([rows.row(int(row)) for row in wanted], self.place.device)
 
-    def _cached(self, cache: Path, rows: Ragged, name: str) -> Ragged:
-        """Token ids, or what the frozen lower layers make of them, computed once on this node."""
+    def _used(self) -> np.ndarray:
+        """The training documents that some step reads."""
+        if self.wanted_steps > self.steps_an_epoch:
+            return self.inputs.train_N
+        steps = [self.documents.step(step) for step in range(self.wanted_steps)]
+        return self.inputs.train_N[np.sort(np.concatenate(steps))]
+
+    def _keep_lower(self, cache: Path) -> None:
+        """Puts what the frozen layers make of the texts in the place of their token ids."""
         if not self._encoder.frozen_layers:
-            return rows
-        self._encoder.to(self.place.device)
-        return keep_activations(self._encoder, rows, cache / f"{name}.npy", self.place)
+            return
+        inputs, kept = self.inputs, []
+        documents = np.unique(np.concatenate([self._used(), inputs.validation_N, inputs.held_N]))
+        labels = np.arange(len(inputs.labels))
+        width = int(self._encoder.model.config.hidden_size)
+        for name, rows, needed in (("documents", inputs.documents, documents), ("labels", inputs.labels, labels)):
+
+            def fill(wanted: np.ndarray, rows: Ragged = rows) -> np.ndarray:
+                return self._encoder.lower(self._batch(rows, wanted)).half().cpu().numpy()
+
+            kept.append(keep_activations(fill, rows, needed, width, cache / f"{name}.bin", self.place))
+        self._rows = kept[0], kept[1]
+
+    def _keep_anchor(self, cache: Path) -> np.memmap:
+        """Every training document by the encoder as it is before training, (N, D) float16, unit rows."""
+        used, place = self._used(), self.place
+        own = used[place.local_rank :: place.local_workers]
+
+        def write(anchor_ND: np.memmap) -> None:
+            anchor_ND[own] = self._encode_own(own)
+
+        shape = (len(self.inputs.documents), len(self._projection.bias))
+        return share_file(write, shape, cache / "anchor.bin", place)
 
 
 def build_module(job: FitJob, place: Place, inputs: Inputs) -> tuple[TransformerEncoder, OneSided]:
@@ -176,11 +216,22 @@ def build_module(job: FitJob, place: Place, inputs: Inputs) -> tuple[Transformer
             expected="transformer",
             remedy="Name a Hugging Face model in encoder.path; any kind can be the label encoder.",
         )
-    arrays = (inputs.label_LE, *choose_labels(job, inputs))
+    arrays = (inputs.label_LE, *choose_labels(job, inputs), choose_anchor(job, inputs))
     side = LabelSide(*(torch.from_numpy(array).to(place.device) for array in arrays))
     projection = LabelProjection(inputs.weight_DE, inputs.bias_D)
     trained = DocumentEncoder(encoder, job.train.frozen_layers)
     return encoder, OneSided(trained, projection, side, job.train).to(place.device)
+
+
+def choose_anchor(job: FitJob, inputs: Inputs) -> np.ndarray:
+    """Labels whose ranking the anchor keeps: those that are not trained, int64; of very many a fixed sample."""
+    if not (job.train.anchor and job.unseen_in_auxiliary):
+        return np.zeros(0, np.int64)
+    untrained = np.flatnonzero(inputs.usable_L & ~inputs.trained_L)
+    if len(untrained) > ANCHORS_AT_MOST:
+        drawn = np.random.default_rng([job.train.seed, 4]).choice(untrained, ANCHORS_AT_MOST, replace=False)
+        untrained = np.sort(drawn)
+    return untrained
 
 
 def train_budget(device: str) -> int:

@@ -1,4 +1,4 @@
-"""The driver's side of a training: starts Ray Train's workers, shows how they get on, brings home what they made."""
+"""The driver's side of a training: starts Ray Train's workers, shows how they get on, brings home the result."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def train(
     filesystem, path = Store(job.storage).arrow(folder)
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": job, "make_task": make_task, "board": board},
+        train_loop_config={"job": job, "make_task": make_task, "board": board, "name": name},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=cluster.use_gpu),
         torch_config=TorchConfig(backend="nccl" if cluster.use_gpu else "gloo"),
         run_config=RunConfig(
@@ -171,7 +171,7 @@ def _work(config: dict[str, Any]) -> None:
     """What every worker of Ray Train runs."""
     job, board = config["job"], config["board"]
     place = _place(job)
-    cache = cache_folder() / "training" / job.inputs.rstrip("/").rsplit("/", 1)[-1]
+    cache = cache_folder() / "training" / config["name"]
     try:
         task = config["make_task"](job, place, _fetch_inputs(job, place, cache), cache)
     except RaytaggerError as error:

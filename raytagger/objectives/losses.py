@@ -84,6 +84,18 @@ def bce(scored: Scored) -> torch.Tensor:
     return total - _positive_scores(scored).sum()
 
 
+def divergence(score_BJ: torch.Tensor, before_BJ: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Kullback-Leibler divergence of rankings now from those before, summed over documents.
+
+    Source: Li and Hoiem 2016, section 3.
+    """
+    now, before = (
+        F.log_softmax(score_BJ.float() / temperature, 1),
+        F.log_softmax(before_BJ.float() / temperature, 1),
+    )
+    return F.kl_div(now, before, reduction="sum", log_target=True)
+
+
 LOSSES: dict[str, Callable[[Scored], torch.Tensor]] = {
     "decoupled": decoupled_softmax,
     "softmax": softmax,

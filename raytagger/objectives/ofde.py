@@ -1,9 +1,13 @@
 """OF-DE: a document encoder and a label projection against label embeddings that never change.
 
-    loss = documents' loss over the labels that are trained + λ · label texts' loss, each text its own label's document
+    loss = documents over the labels that are trained
+         + λ · label texts, each a document of its own label
+         + anchor · what documents' rankings of untrained labels have moved
 
-Source: "Preserving Zero-shot Capability in Supervised Fine-tuning for Multi-label Text Classification", sections 4.2,
-4.4 and 4.5. The typo of Eq. 4 (the auxiliary prediction's index) is read as k.
+Source: "Preserving Zero-shot Capability in Supervised Fine-tuning for Multi-label Text Classification", sections
+4.2, 4.4 and 4.5. The typo of Eq. 4 (the auxiliary prediction's index) is read as k. Differs: the anchor is not in the
+paper; `train.anchor = 0` leaves it out. It is the distillation of Li and Hoiem 2016 ("Learning without Forgetting"),
+over the texts of labels that have no documents.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import torch.distributed
 import torch.nn.functional as F
 
 from raytagger.encoders.module import DocumentEncoder, Texts
-from raytagger.objectives.losses import Positives, Scored, find_loss, gather
+from raytagger.objectives.losses import Positives, Scored, divergence, find_loss, gather
 from raytagger.objectives.projection import LabelProjection
 from raytagger.schema import BoolArray
 from raytagger.settings import TrainSettings
@@ -32,11 +36,13 @@ class LabelSide:
         label_LE: float32 (L, E), unit rows.
         main_M: int64 (M,), labels that documents are scored against.
         auxiliary_A: int64 (A,), labels whose texts are documents of the auxiliary task, and its candidates.
+        anchor_J: int64 (J,), labels that are not trained, whose ranking is kept as it was.
     """
 
     label_LE: torch.Tensor
     main_M: torch.Tensor
     auxiliary_A: torch.Tensor
+    anchor_J: torch.Tensor
 
 
 class Task(NamedTuple):
@@ -46,11 +52,13 @@ class Task(NamedTuple):
         texts: of this worker.
         gold: bool CSR (B, M), their labels among the task's.
         share: one over the texts of the whole step.
+        anchor_BD: float32 (B, D), the texts by the encoder before training, unit rows; None for no anchor.
     """
 
     texts: Texts
     gold: sp.csr_matrix
     share: float
+    anchor_BD: torch.Tensor | None = None
 
 
 class Step(NamedTuple):
@@ -80,6 +88,8 @@ class OneSided(torch.nn.Module):
         self._side, self._settings = side, settings
         self._loss = find_loss(settings.loss)
         sharded = settings.shard_labels and torch.distributed.is_initialized()
+        with torch.no_grad():
+            self._anchor_JD = projection.to(side.label_LE.device)(side.label_LE[side.anchor_J])
         self._group: Any = torch.distributed.group.WORLD if sharded else None
 
     def forward(self, step: Step) -> torch.Tensor:
@@ -94,13 +104,22 @@ class OneSided(torch.nn.Module):
     def _task(self, task: Task, label_M: torch.Tensor) -> torch.Tensor:
         doc_BD = F.normalize(self.encoder(task.texts).float(), dim=1)
         positives = to_positives(task.gold, doc_BD.device)
+        anchored = self._anchored(doc_BD, task.anchor_BD) * task.share
         if self._group is not None:
             doc_BD = gather(doc_BD, self._group).flatten(0, 1)
             positives, label_M = self._own_shard(positives, len(doc_BD), label_M)
         label_MD = self.projection(self._side.label_LE[label_M])
         settings = self._settings
         scored = Scored(doc_BD, label_MD, positives, settings.temperature, settings.label_chunk, self._group)
-        return self._loss(scored) * task.share
+        return self._loss(scored) * task.share + anchored
+
+    def _anchored(self, doc_BD: torch.Tensor, before_BD: torch.Tensor | None) -> torch.Tensor:
+        """How far the documents' ranking of untrained labels has moved since before training."""
+        if before_BD is None:
+            return doc_BD.new_zeros(())
+        label_JD = self.projection(self._side.label_LE[self._side.anchor_J])
+        before = before_BD @ self._anchor_JD.T
+        return self._settings.anchor * divergence(doc_BD @ label_JD.T, before, self._settings.temperature)
 
     def _own_shard(
         self, positives: Positives, documents: int, label_M: torch.Tensor

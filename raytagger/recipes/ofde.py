@@ -6,8 +6,8 @@ publish   the trained encoder, the projected labels, the label encoder for label
 
 Every stage is kept under `output.bundle/training`; a killed run started again goes on from the last complete one.
 
-Source: "Preserving Zero-shot Capability in Supervised Fine-tuning for Multi-label Text Classification", sections 4.2,
-4.4, 4.5 and appendices C and D.
+Source: "Preserving Zero-shot Capability in Supervised Fine-tuning for Multi-label Text Classification", sections
+4.2, 4.4, 4.5 and appendices C and D.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def _check(run: FitRun) -> None:
 def _story(inputs: Inputs) -> str:
     unseen = int((inputs.usable_L & (inputs.count_L == 0)).sum())
     return (
-        f"{len(inputs.train_N):,} training documents, {int(inputs.trained_L.sum()):,} labels trained, {unseen:,} unseen; "
-        f"{int(inputs.hidden_L.sum()):,} rare labels hidden to measure zero-shot on {len(inputs.held_N):,} documents; "
+        f"{len(inputs.train_N):,} training documents, {int(inputs.trained_L.sum()):,} labels trained, "
+        f"{unseen:,} unseen; {int(inputs.hidden_L.sum()):,} rare labels hidden to measure zero-shot on "
+        f"{len(inputs.held_N):,} documents; "
         f"{len(inputs.validation_N):,} validation documents"
     )
 

@@ -1,4 +1,4 @@
-"""The first stage of every recipe that trains: the corpus as token ids and gold labels, the labels as embeddings."""
+"""The first stage of a recipe that trains: the corpus as token ids and gold labels, the labels as embeddings."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class TrainSettings:
     max_steps: int = 0  # stop after so many steps; 0: after all epochs
     max_cpu_s: float = 0.0  # stop after so many CPU seconds of all workers together; 0: no limit
     batch_size: int = 64  # documents of a step, over all workers
-    batch_tokens: int = 0  # padded tokens that go through the encoder at once, the rest of the step after them; 0: by device
+    batch_tokens: int = 0  # padded tokens that go through the encoder at once; 0: by device
     learning_rate: float = 1e-4  # of the encoder
     projection_rate: float = 1e-3  # learning rate of the label projection
     weight_decay: float = 0.01
@@ -69,6 +69,7 @@ class TrainSettings:
     loss: str = "decoupled"  # decoupled, softmax or bce
     temperature: float = 0.05  # cosines are divided by it
     auxiliary: float = 1.0  # weight λ of the auxiliary task on label texts
+    anchor: float = 1.0  # weight of keeping documents' rankings of untrained labels as they were before training
     label_chunk: int = 8192  # labels scored at once, which bounds the memory
     shard_labels: bool = False  # every worker scores its share of the labels for all documents
     evaluations: int = 8  # evaluations on the validation split; a checkpoint follows each
