@@ -15,6 +15,7 @@ from pathlib import Path
 
 NAMES = {
     "frozen": "frozen rows on debtags: TF-IDF, BM25, static, MiniLM, their mean, popularity",
+    "ofde": "OF-DE from MiniLM on debtags: three seeds, with and without the anchor, the front",
     "stream": "tagging documents a second over a tuned bare encoder loop",
     "stream_memory": "the driver's memory at 60,000 and at 600,000 documents",
     "large_labels": "78,741 labels: bank, tagging, evaluation; time and memory",

@@ -51,23 +51,27 @@ class Asked:
 
 
 @dataclass
-class _Gathered:
+class Gathered:
     """Per-document values of one family of metrics, chunk by chunk."""
 
     values: dict[str, list[np.ndarray]] = field(default_factory=dict)
     groups: list[np.ndarray] = field(default_factory=list)
 
     def add(self, name: str, values: np.ndarray) -> None:
+        """Adds a chunk's values."""
         self.values.setdefault(name, []).append(values)
 
     def joined(self, name: str) -> np.ndarray:
+        """The values of all documents, float64 (N,)."""
         return np.concatenate(self.values.get(name, [np.zeros(0)]))
 
     def mean(self, name: str) -> float | None:
+        """Their mean, None where no document has one."""
         values = self.joined(name)
         return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
     def interval(self, name: str, seed: int) -> list[float] | None:
+        """Its 95 % bootstrap interval by groups."""
         values = self.joined(name)
         if not np.isfinite(values).any():
             return None
@@ -86,11 +90,23 @@ def evaluate(
     Raises:
         CorpusError: the split or the column of groups does not exist, or no document has a known gold label.
     """
+    evaluation = gather(tagger, store, source, asked, progress)
+    return evaluation.summary(asked) | {"split": evaluation.split or None, "n_rejected": evaluation.n_rejected}
+
+
+def gather(
+    tagger: Tagger, store: Store, source: SourceSettings, asked: Asked, progress: Progress = silent
+) -> Evaluation:
+    """What `evaluate` sums up, with the values of every document: for paired comparisons of taggers.
+
+    Raises:
+        CorpusError: as `evaluate`.
+    """
     if asked.group not in ("", "doc_id", "text", "split", *source.columns):
         source = replace(source, columns=(*source.columns, asked.group))
     names, rejects = _survey(store, source)
     split = _find_split(names, asked.split)
-    evaluation = _Evaluation(tagger, unseen_labels(tagger))
+    evaluation = Evaluation(tagger, unseen_labels(tagger), split, rejects)
     for part in _parts(store, source, asked, split):
         evaluation.add(part)
         progress("evaluating", evaluation.n_tagged)
@@ -100,7 +116,7 @@ def evaluate(
             got=f"split {split or 'all'}: {evaluation.n_without_gold} documents without a known gold label",
             expected="at least one document with labels of the label set",
         )
-    return evaluation.summary(asked) | {"split": split or None, "n_rejected": rejects}
+    return evaluation
 
 
 def unseen_labels(tagger: Tagger) -> BoolArray:
@@ -189,13 +205,15 @@ def _limited(documents: pa.Table, taken: Counter[str | None], limit: int) -> pa.
 
 
 @dataclass
-class _Evaluation:
+class Evaluation:
     """What is gathered over the parts of a corpus, and its summary."""
 
     tagger: Tagger
     unseen_L: BoolArray
-    ranking: _Gathered = field(default_factory=_Gathered)
-    zero_shot: _Gathered = field(default_factory=_Gathered)
+    split: str = ""
+    n_rejected: int = 0
+    ranking: Gathered = field(default_factory=Gathered)
+    zero_shot: Gathered = field(default_factory=Gathered)
     kept: list[sp.csr_matrix] = field(default_factory=list)
     gold: list[sp.csr_matrix] = field(default_factory=list)
     n_unseen_pairs: int = 0

@@ -84,7 +84,7 @@ class _Passed(torch.nn.Module):
 
 
 def _layers(model: Any) -> tuple[Any, str, torch.nn.ModuleList]:
-    """The list of layers and where it hangs: `encoder.layer` in BERT's family, `transformer.layer` in DistilBERT."""
+    """The layers and where they hang: `encoder.layer` in BERT's family, `transformer.layer` in DistilBERT."""
     for stack_name in ("encoder", "transformer"):
         stack = getattr(model, stack_name, None)
         layers = getattr(stack, "layer", None)

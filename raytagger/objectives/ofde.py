@@ -5,9 +5,9 @@
          + anchor · what documents' rankings of untrained labels have moved
 
 Source: "Preserving Zero-shot Capability in Supervised Fine-tuning for Multi-label Text Classification", sections
-4.2, 4.4 and 4.5. The typo of Eq. 4 (the auxiliary prediction's index) is read as k. Differs: the anchor is not in the
-paper; `train.anchor = 0` leaves it out. It is the distillation of Li and Hoiem 2016 ("Learning without Forgetting"),
-over the texts of labels that have no documents.
+4.2, 4.4 and 4.5. The typo of Eq. 4 (the auxiliary prediction's index) is read as k. Differs: the anchor is not in
+the paper; `train.anchor = 0` leaves it out. It is the distillation of Li and Hoiem 2016 ("Learning without
+Forgetting"), over the texts of labels that have no documents.
 """
 
 from __future__ import annotations
