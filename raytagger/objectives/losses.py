@@ -90,8 +90,8 @@ def divergence(score_BJ: torch.Tensor, before_BJ: torch.Tensor, temperature: flo
     Source: Li and Hoiem 2016, section 3.
     """
     now, before = (
-        F.log_softmax(score_BJ.float() / temperature, 1),
-        F.log_softmax(before_BJ.float() / temperature, 1),
+        F.log_softmax(_full(score_BJ) / temperature, 1),
+        F.log_softmax(_full(before_BJ) / temperature, 1),
     )
     return F.kl_div(now, before, reduction="sum", log_target=True)
 
@@ -141,7 +141,7 @@ def _recomputed(function: Callable[..., torch.Tensor], *arguments: Any) -> torch
 def _chunk_lse(
     doc_BD: torch.Tensor, label_CD: torch.Tensor, temperature: float, masked: Positives | None
 ) -> torch.Tensor:
-    score_BC = (doc_BD @ label_CD.T).float() / temperature
+    score_BC = _full(doc_BD @ label_CD.T) / temperature
     if masked is not None:
         mask_BC = torch.zeros_like(score_BC, dtype=torch.bool)
         mask_BC[masked.row_P, masked.column_P] = True
@@ -150,7 +150,12 @@ def _chunk_lse(
 
 
 def _softplus_sum(doc_BD: torch.Tensor, label_CD: torch.Tensor, temperature: float) -> torch.Tensor:
-    return F.softplus((doc_BD @ label_CD.T).float() / temperature).sum()
+    return F.softplus(_full(doc_BD @ label_CD.T) / temperature).sum()
+
+
+def _full(score_BC: torch.Tensor) -> torch.Tensor:
+    """Half precision is brought to float32: the exponentials of cosines over a small temperature need it."""
+    return score_BC.to(torch.promote_types(score_BC.dtype, torch.float32))
 
 
 def _across(lse_B: torch.Tensor, group: Any) -> torch.Tensor:
