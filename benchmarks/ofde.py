@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from raytagger import metrics
-from raytagger.bundle import Tagger, load
-from raytagger.evaluate import Asked, Evaluation, gather, unseen_labels
+from raytagger.bundle import load
+from raytagger.evaluate import Asked, Evaluation, gather
 from raytagger.recipes.fit import fit
-from raytagger.schema import BoolArray, Scores
 from raytagger.settings import (
     ClusterSettings,
     EncoderSettings,
@@ -45,7 +44,7 @@ def source_of(data: Path, name: str) -> SourceSettings:
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     source = source_of(data, DATA)
-    asked = Asked(group="source", limit=200 if quick else 0)
+    asked = Asked(group="source", limit=200 if quick else 0, details=True)
     train = replace(TRAIN, max_steps=4, evaluations=1) if quick else TRAIN
     rows: dict[str, Evaluation] = {}
     facts: dict[str, Any] = {}
@@ -57,14 +56,14 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
             output=OutputSettings(f"{folder}/frozen"),
         )
         fit(frozen)
-        rows["frozen MiniLM"] = gather(Remembering(load(f"{folder}/frozen")), Store(), source, asked)
+        rows["frozen MiniLM"] = gather(load(f"{folder}/frozen"), Store(), source, asked)
         for seed in SEEDS[:1] if quick else SEEDS:
             kinds = {"OF-DE λ=1": 1.0} | ({} if seed else {"OF-DE λ=1, no anchor": 0.0})
             for name, anchor in kinds.items():
                 row = f"{name}, seed {seed}"
                 settings = replace(train, seed=seed, anchor=anchor)
                 rows[row], facts[row] = train_row(source, settings, LabelSettings(), f"{folder}/{row}", asked)
-        fronts = {row: front(found, source, asked) for row, found in rows.items() if row.endswith("seed 0")}
+        fronts = {row: front_of(found) for row, found in rows.items()}
     figures = {row: found.summary(asked) for row, found in rows.items()}
     cells = [[row, *(percent(found[key]) for key in KEYS)] for row, found in figures.items()]
     print(table(cells, ["row", *KEYS]))
@@ -99,54 +98,12 @@ def train_row(
     version = next(path for path in Path(out).iterdir() if (path / "training.json").exists())
     log = json.loads((version / "training.json").read_text())
     facts = {key: log[key] for key in ("cpu_s", "seconds", "steps", "guard", "evaluations", "chosen")}
-    return gather(Remembering(load(out)), Store(), source, asked), facts
+    return gather(load(out), Store(), source, asked), facts
 
 
-class Remembering:
-    """A tagger that encodes the same texts once, however often they are measured."""
-
-    def __init__(self, tagger: Tagger) -> None:
-        self._tagger = tagger
-        self._known: dict[int, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tagger, name)
-
-    def encode(self, texts: list[str]) -> Any:
-        key = hash(tuple(texts))
-        if key not in self._known:
-            self._known[key] = self._tagger.encode(texts)
-        return self._known[key]
-
-
-class Biased:
-    """A tagger whose unseen labels get a number more."""
-
-    def __init__(self, tagger: Any, bias: float, unseen_L: BoolArray) -> None:
-        self._tagger, self._bias, self._unseen_L = tagger, bias, unseen_L
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tagger, name)
-
-    def search(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        if allowed_L is not None:
-            return self._tagger.search(features, k, allowed_L)
-        seen = self._tagger.search(features, k, ~self._unseen_L)
-        unseen = self._tagger.search(features, k, self._unseen_L)
-        label = np.concatenate([seen.label_BK, unseen.label_BK], 1)
-        score = np.concatenate([seen.score_BK, unseen.score_BK + np.float32(self._bias)], 1)
-        order = np.argsort(-score, axis=1, kind="stable")[:, :k]
-        return Scores(np.take_along_axis(label, order, 1), np.take_along_axis(score, order, 1))
-
-
-def front(found: Evaluation, source: SourceSettings, asked: Asked) -> list[tuple[float, float, float]]:
+def front_of(found: Evaluation) -> list[metrics.Point]:
     """nDCG@5 and ZSR@10 for every unseen bias."""
-    points = []
-    for bias in BIASES:
-        biased: Any = Biased(found.tagger, bias, unseen_labels(found.tagger))
-        measured = gather(biased, Store(), source, asked)
-        points.append((bias, measured.ranking.mean("nDCG@5"), measured.zero_shot.mean("ZSR@10")))
-    return points
+    return metrics.front(metrics.Ranked.concatenate(found.ranked), found.unseen_L, BIASES)
 
 
 def paired(rows: dict[str, Evaluation], asked: Asked) -> dict[str, Any]:

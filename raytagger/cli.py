@@ -99,27 +99,28 @@ def evaluate(
     limit: Annotated[int, typer.Option(help="At most so many documents of a split; 0 for all.")] = 0,
     field: Fields = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Writes all figures to a file.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Writes a report to read in a browser.")] = None,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="A bundle to stand beside in the report; repeatable.")
+    ] = None,
 ) -> None:
     """Measures a bundle on labelled documents.
 
-    Example: raytagger evaluate models/frozen --documents docs.parquet --split test --json figures.json
+    Example: raytagger evaluate models/ofde --documents docs.parquet --html report.html --beside models/frozen
     """
-    from raytagger.bundle import load
-    from raytagger.corpus import read_labels
+    from raytagger.compare import evaluate_beside
     from raytagger.evaluate import Asked
-    from raytagger.evaluate import evaluate as evaluate_tagger
     from raytagger.settings import SourceSettings
-    from raytagger.store import Store
 
     with explained_errors(), shown_progress() as progress:
-        store = Store()
-        tagger = load(bundle, store)
-        if labels:
-            tagger = tagger.with_labels(read_labels(store, labels))
         columns = (group,) if group else ()
         source = SourceSettings(documents=documents, fields=tuple(field or ()), columns=columns)
-        asked = Asked(split, tuple(filter(None, zero_shot_split.split(","))), group, limit)
-        figures = evaluate_tagger(tagger, store, source, asked, progress)
+        splits = tuple(filter(None, zero_shot_split.split(",")))
+        asked = Asked(split, splits, group, limit, details=html_file is not None)
+        figures, page = evaluate_beside([bundle, *(beside or ())], labels, source, asked, progress)
+    if html_file:
+        html_file.parent.mkdir(parents=True, exist_ok=True)
+        html_file.write_text(page, encoding="utf-8")
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(figures, indent=1) + "\n")
@@ -127,6 +128,8 @@ def evaluate(
         show(line)
     if json_file:
         show(f"all figures: {json_file}")
+    if html_file:
+        show(f"report: {html_file}")
 
 
 @app.command()

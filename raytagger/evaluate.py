@@ -14,7 +14,7 @@ import pyarrow.compute
 import scipy.sparse as sp
 
 from raytagger import metrics
-from raytagger.bundle import Tagger
+from raytagger.bundle import Tagger, named
 from raytagger.corpus import read_documents, select_splits
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
@@ -26,6 +26,7 @@ from raytagger.store import Store
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 DEPTH = 100
+EXAMPLES, EXAMPLE_CHARACTERS = 400, 400
 PSP_A, PSP_B = 0.55, 1.5
 RANKING = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")
 ZERO_SHOT = ("ZSR@10", "ZSR@50", "ZSR@100", "UR@1", "UR@5")
@@ -41,6 +42,7 @@ class Asked:
         group: the column by which the bootstrap draws documents; "" draws them one by one.
         limit: at most so many documents of each split, 0 for all.
         seed: of the bootstrap.
+        details: keep what a report needs of every document beside the figures.
     """
 
     split: str = ""
@@ -48,6 +50,7 @@ class Asked:
     group: str = ""
     limit: int = 0
     seed: int = 0
+    details: bool = False
 
 
 @dataclass
@@ -90,8 +93,7 @@ def evaluate(
     Raises:
         CorpusError: the split or the column of groups does not exist, or no document has a known gold label.
     """
-    evaluation = gather(tagger, store, source, asked, progress)
-    return evaluation.summary(asked) | {"split": evaluation.split or None, "n_rejected": evaluation.n_rejected}
+    return gather(tagger, store, source, asked, progress).summary(asked)
 
 
 def gather(
@@ -106,7 +108,7 @@ def gather(
         source = replace(source, columns=(*source.columns, asked.group))
     names, rejects = _survey(store, source)
     split = _find_split(names, asked.split)
-    evaluation = Evaluation(tagger, unseen_labels(tagger), split, rejects)
+    evaluation = Evaluation(tagger, unseen_labels(tagger), split, rejects, asked.details)
     for part in _parts(store, source, asked, split):
         evaluation.add(part)
         progress("evaluating", evaluation.n_tagged)
@@ -212,6 +214,9 @@ class Evaluation:
     unseen_L: BoolArray
     split: str = ""
     n_rejected: int = 0
+    details: bool = False
+    ranked: list[metrics.Ranked] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
     ranking: Gathered = field(default_factory=Gathered)
     zero_shot: Gathered = field(default_factory=Gathered)
     kept: list[sp.csr_matrix] = field(default_factory=list)
@@ -233,6 +238,8 @@ class Evaluation:
         self.tag_s += time.perf_counter() - started
         self.n_tagged += len(scores)
         self.n_cut += int(features.cut_B.sum())
+        if self.details:
+            self._keep_details(part, features, scores, gold)
         has_gold = metrics.count_gold(gold) > 0
         self.n_without_gold += int((part.in_split & ~has_gold).sum())
         rows = np.flatnonzero(part.in_split & has_gold)
@@ -257,6 +264,8 @@ class Evaluation:
         chance = metrics.chance_zsr(len(self.tagger.labels), 10) if self.unseen_L.any() else None
         families = (("nDCG@5", self.ranking), ("ZSR@10", self.zero_shot), ("UR@1", self.zero_shot))
         return result | {
+            "split": self.split or None,
+            "n_rejected": self.n_rejected,
             "chance_ZSR@10": chance,
             "n_documents": len(gold.indptr) - 1,
             "n_without_gold": self.n_without_gold,
@@ -295,6 +304,20 @@ class Evaluation:
         for k in (1, 5):
             self.zero_shot.add(f"UR@{k}", metrics.ur_at(only_unseen, gold, self.unseen_L, k))
         self.n_unseen_pairs += int(gold[:, self.unseen_L].sum())
+
+    def _keep_details(self, part: _Part, features: Any, scores: Scores, gold: sp.csr_matrix) -> None:
+        """The best seen and the best unseen labels of every document, and the text of some documents."""
+        seen = self.tagger.search(features, metrics.FRONT_DEPTH, ~self.unseen_L)
+        unseen = self.tagger.search(features, metrics.FRONT_DEPTH, self.unseen_L)
+        self.ranked.append(metrics.Ranked(seen, unseen, gold, part.in_split, part.in_zero_shot, part.group))
+        tags = named(keep_tags(scores, self.tagger.keep_k, self.tagger.threshold), self.tagger.labels)
+        room = range(min(len(tags), EXAMPLES - len(self.examples)))
+        for row in room:
+            document = part.documents.slice(row, 1).to_pylist()[0]
+            text = document["text"][:EXAMPLE_CHARACTERS]
+            self.examples.append(
+                {"doc_id": document["doc_id"], "text": text, "gold": document["labels"] or [], "tags": tags[row]}
+            )
 
     def _psp(self, k: int) -> float | None:
         best = self.ranking.joined(f"PSP@{k} best").sum()

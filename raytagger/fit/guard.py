@@ -71,14 +71,19 @@ def measure(
     ndcg = zsr = ur = None
     if len(doc_VD):
         found = search_exact([DenseScorer(doc_VD, label_LD)], len(doc_VD), allowed_L, 5)
-        ndcg = metrics.mean_defined(metrics.ndcg_at(found, gold_V, 5))
+        ndcg = _defined(metrics.ndcg_at(found, gold_V, 5))
     if len(held_HD):
         scorer = [DenseScorer(held_HD, label_LD)]
         full = search_exact(scorer, len(held_HD), allowed_L, 10)
         alone = search_exact(scorer, len(held_HD), hidden_L, 1)
-        zsr = metrics.mean_defined(metrics.zsr_at(full, gold_H, hidden_L, 10))
-        ur = metrics.mean_defined(metrics.ur_at(alone, gold_H, hidden_L, 1))
+        zsr = _defined(metrics.zsr_at(full, gold_H, hidden_L, 10))
+        ur = _defined(metrics.ur_at(alone, gold_H, hidden_L, 1))
     return Measured(ndcg, zsr, ur)
+
+
+def _defined(value_B: np.ndarray) -> float | None:
+    value = metrics.mean_defined(value_B)
+    return None if np.isnan(value) else value
 
 
 def spread(label_LD: FloatArray) -> dict[str, float] | None:

@@ -92,6 +92,7 @@ class Loop:
         report: Report,
         progress: Progress,
         say: Callable[[str], None],
+        started: float,
     ) -> None:
         self._task, self._train, self._place = task, train, place
         self._report, self._progress, self._say = report, progress, say
@@ -104,7 +105,7 @@ class Loop:
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._half is torch.float16)
         self.state, self._best = State(), self._start
         self._loss_sum, self._loss_steps = 0.0, 0
-        self._clock, self._cpu = time.perf_counter(), time.process_time()
+        self._clock, self._cpu = started, 0.0  # what came before the loop counts as well
 
     def restore(self, folder: Path) -> None:
         """Takes up a checkpoint."""

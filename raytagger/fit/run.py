@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,7 @@ def _reading(board: Any, progress: Progress, say: Callable[[str], None]) -> Iter
 
 def _work(config: dict[str, Any]) -> None:
     """What every worker of Ray Train runs."""
+    started = time.perf_counter()
     job, board = config["job"], config["board"]
     place = _place(job)
     cache = cache_folder() / "training" / config["name"]
@@ -186,6 +188,7 @@ def _work(config: dict[str, Any]) -> None:
         _report,
         lambda *news: board.write.remote("progress", *news) if first else None,
         lambda line: board.write.remote("say", line) if first else None,
+        started,
     )
     kept = ray.train.get_checkpoint()
     if kept is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,7 @@ import pyarrow.parquet as pq
 from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
 from raytagger.schema import FloatArray
-from raytagger.store import Store, join
+from raytagger.store import FileEntry, Store, at_once, join
 
 SLAB_TEXTS = 1024
 KEY_BYTES = 16
@@ -58,52 +60,87 @@ class LabelBank:
         Raises:
             StoreError: a file of the bank is damaged.
         """
-        folder = join(self.uri, encoder_id)
-        known = self._read(folder)
+        known = self._read(join(self.uri, encoder_id))
         keys = [text_key(text) for text in texts]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        missing = list(new)
-        for start in range(0, len(missing), SLAB_TEXTS):
-            slab = missing[start : start + SLAB_TEXTS]
-            vector_SD = encode([new[key] for key in slab]).astype(np.float16)
-            self._write(folder, slab, vector_SD)
-            known.update(zip(slab, vector_SD, strict=True))
-            progress("label bank", min(start + SLAB_TEXTS, len(missing)), len(missing))
+        new = [text for key, text in _by_key(texts).items() if key not in known]
+        for start in range(0, len(new), SLAB_TEXTS):
+            slab = new[start : start + SLAB_TEXTS]
+            vector_SD = encode(slab).astype(np.float16)
+            self.add(slab, encoder_id, vector_SD)
+            known.update(zip(map(text_key, slab), vector_SD, strict=True))
+            progress("label bank", min(start + SLAB_TEXTS, len(new)), len(new))
         vector_LD = np.stack([known[key] for key in keys]).astype(np.float32)
-        return Banked(vector_LD, len(missing))
+        return Banked(vector_LD, len(new))
+
+    def missing(self, texts: Sequence[str], encoder_id: str) -> list[str]:
+        """The texts that the bank does not know, each once, in the order asked.
+
+        The cost is that of the keys; vectors stay where they are.
+
+        Raises:
+            StoreError: a file of the bank is damaged.
+        """
+        folder = join(self.uri, encoder_id)
+        known: set[bytes] = set()
+        if self.store.exists(folder):
+            known = set(chain.from_iterable(at_once(self._read_keys, self.store.list(folder))))
+        return [text for key, text in _by_key(texts).items() if key not in known]
+
+    def add(self, texts: Sequence[str], encoder_id: str, vector_SD: FloatArray) -> None:
+        """Stores a slab of embeddings as a file of its own, all of it or nothing.
+
+        Args:
+            texts: with whatever prompt belongs to them.
+            encoder_id: `Encoder.identity`.
+            vector_SD: float (S, D), unit rows in float16 precision, one a text.
+        """
+        keys = [text_key(text) for text in texts]
+        rows = [row.tobytes() for row in vector_SD.astype(np.float16)]
+        table = pa.table(
+            {
+                "key": pa.array(keys, pa.binary(KEY_BYTES)),
+                "vector": pa.array(rows, pa.binary(2 * vector_SD.shape[1])),
+            }
+        )
+        name = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
+        with self.store.writing(join(self.uri, encoder_id, f"{name}.parquet")) as file:
+            pq.write_table(table, file, write_page_checksum=True)
 
     def _read(self, folder: str) -> dict[bytes, np.ndarray]:
         known: dict[bytes, np.ndarray] = {}
         if not self.store.exists(folder):
             return known
         for entry in self.store.list(folder):
-            try:
-                keys, vectors = _read_part(self.store.read_bytes(entry.uri))
-            except (pa.ArrowException, KeyError, OSError) as error:  # Arrow's own I/O errors are OSErrors
-                raise StoreError(
-                    f"{entry.uri} is damaged: {error}",
-                    remedy="Delete the file; its labels are encoded again.",
-                ) from error
+            with _damage_named(entry.uri):
+                table = _read_columns(io.BytesIO(self.store.read_bytes(entry.uri)), ["key", "vector"])
+                keys, vectors = table["key"].to_pylist(), table["vector"].to_pylist()
             known.update(
                 (key, np.frombuffer(vector, np.float16)) for key, vector in zip(keys, vectors, strict=True)
             )
         return known
 
-    def _write(self, folder: str, keys: list[bytes], vector_SD: np.ndarray) -> None:
-        table = pa.table(
-            {
-                "key": pa.array(keys, pa.binary(KEY_BYTES)),
-                "vector": pa.array([row.tobytes() for row in vector_SD], pa.binary(2 * vector_SD.shape[1])),
-            }
-        )
-        name = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
-        with self.store.writing(join(folder, f"{name}.parquet")) as file:
-            pq.write_table(table, file, write_page_checksum=True)
+    def _read_keys(self, entry: FileEntry) -> list[bytes]:
+        with self.store.open(entry.uri) as file, _damage_named(entry.uri):
+            return _read_columns(file, ["key"])["key"].to_pylist()
 
 
-def _read_part(data: bytes) -> tuple[list[bytes], list[bytes]]:
-    table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
-    return table["key"].to_pylist(), table["vector"].to_pylist()
+def _read_columns(file: BinaryIO, columns: list[str]) -> pa.Table:
+    return pq.read_table(file, columns=columns, page_checksum_verification=True)
+
+
+@contextmanager
+def _damage_named(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, KeyError, OSError) as error:  # Arrow's own I/O errors are OSErrors
+        raise StoreError(
+            f"{uri} is damaged: {error}", remedy="Delete the file; its labels are encoded again."
+        ) from error
+
+
+def _by_key(texts: Sequence[str]) -> dict[bytes, str]:
+    """Texts by key, each once, in their order."""
+    return {text_key(text): text for text in texts}
 
 
 def text_key(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Tagging documents of which some may be fatal: halves, until the guilty ones stand alone."""
+"""Work on texts of which some may be fatal: halves, until the guilty ones stand alone."""
 
 from __future__ import annotations
 

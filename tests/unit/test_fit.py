@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
@@ -190,7 +191,7 @@ def make_loop(encoder, tmp_path_factory):
         prepared = prepare(run, store, read_run_labels(run, store), silent, unsaid)
         job = FitJob(prepared.uri, run.encoder, run.train, run.storage, False, True)
         task = OneSidedTask(job, Place(), prepared.inputs, tmp_path_factory.mktemp("cache"))
-        return Loop(task, run.train, Place(), report, silent, say), task
+        return Loop(task, run.train, Place(), report, silent, say, time.perf_counter()), task
 
     return make
 
@@ -219,7 +220,7 @@ def test_training_lowers_the_loss_and_logs_what_the_report_reads(make_loop):
     losses = [entry["loss"] for entry in state.evaluations]
     assert losses[0] is None
     assert losses[-1] < losses[1]
-    assert [entry["step"] for entry in state.evaluations][0] == 0
+    assert state.evaluations[0]["step"] == 0
     assert state.evaluations[-1]["step"] == state.steps == state.step
     for entry in state.evaluations:
         assert 0 <= entry["nDCG@5"] <= 1
@@ -287,7 +288,7 @@ def test_frozen_layers_give_what_the_whole_model_gives(make_loop):
 
 
 def test_training_stops_when_the_validation_no_longer_gains(make_loop):
-    loop, task = make_loop(learning_rate=0.0, projection_rate=0.0, evaluations=8, patience=2, guard="off")
+    loop, _ = make_loop(learning_rate=0.0, projection_rate=0.0, evaluations=8, patience=2, guard="off")
     state = loop.run()
     assert state.stopped == "no better nDCG@5 for 2 evaluations"
     assert state.step == 2
@@ -357,7 +358,9 @@ def test_inputs_are_made_once(encoder, tmp_path, store):
     assert again.uri == first.uri
     assert "prepared already" in said[0]
     assert (again.inputs.label_LE == first.inputs.label_LE).all()
-    other = prepare(dataclasses.replace(run, train=dataclasses.replace(run.train, seed=1)), store, labels, silent, unsaid)
+    other = prepare(
+        dataclasses.replace(run, train=dataclasses.replace(run.train, seed=1)), store, labels, silent, unsaid
+    )
     assert other.uri != first.uri
     folder = tmp_path / "copy"
     first.inputs.save(folder)

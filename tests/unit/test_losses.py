@@ -47,7 +47,9 @@ def slow(name, doc_BD, label_LD, gold):
             total += sum(math.log1p(math.exp(score[row][column])) for column in negatives)
             continue
         for column in positives:
-            against = negatives if name == "decoupled" else [other for other in range(len(score[row])) if other != column]
+            against = (
+                negatives if name == "decoupled" else [other for other in range(len(score[row])) if other != column]
+            )
             below = math.exp(score[row][column]) + sum(math.exp(score[row][other]) for other in against)
             total -= math.log(math.exp(score[row][column]) / below) / len(positives)
     return total
@@ -110,9 +112,13 @@ def test_memory_does_not_grow_with_documents_times_labels():
     generator = torch.Generator().manual_seed(0)
     doc_BD = unit(torch.randn(documents, 8, generator=generator)).requires_grad_()
     label_LD = unit(torch.randn(labels, 8, generator=generator)).requires_grad_()
-    gold = sp.csr_matrix((np.ones(documents, bool), (range(documents), range(documents))), shape=(documents, labels))
+    gold = sp.csr_matrix(
+        (np.ones(documents, bool), (range(documents), range(documents))), shape=(documents, labels)
+    )
     kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor
+    ):
         find_loss("decoupled")(Scored(doc_BD, label_LD, to_positives(gold, doc_BD.device), 0.05, chunk)).backward()
     assert max(kept) <= max(labels * 8, documents * chunk)
     assert max(kept) < documents * labels // 4
@@ -223,8 +229,8 @@ def test_least_squares_finds_an_affine_map(weight_DE, seed):
 
 
 def test_least_squares_brings_two_real_encoders_nearer_than_chance(store, minilm):
-    from raytagger.corpus.output import small_corpus
     from raytagger.corpus.labels import from_table
+    from raytagger.corpus.output import small_corpus
     from raytagger.encoders import load_encoder
     from raytagger.settings import EncoderSettings
 
