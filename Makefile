@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help install demo test check bench format clean
 
 help:
-	@echo "make demo    build a corpus, freeze a tagger, tag what nobody has tagged, measure it"
+	@echo "make demo    build a corpus, freeze and train taggers, tag what nobody has tagged, report"
 	@echo "make test    all tests"
 	@echo "make check   lint, types, and the unit tests (no Ray), in under two minutes"
 	@echo "make bench   the quick benchmarks"

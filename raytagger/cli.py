@@ -189,7 +189,7 @@ def demo(
     output: Annotated[str, typer.Option(help="A folder for all that the demo makes.")] = "demo",
     sample: Annotated[int, typer.Option(help="At most so many documents of each split; 0 for all.")] = 0,
 ) -> None:
-    """Builds a corpus, freezes a tagger, tags what nobody has tagged, and measures it.
+    """Builds a corpus, freezes and trains taggers, tags what nobody has tagged, and writes a report.
 
     Example: raytagger demo --output demo
     """
@@ -301,6 +301,20 @@ def tags_rejects(uri: Table, as_json: Json = False) -> None:
             ["document", "stage", "reason", "error"],
         )
     )
+
+
+@labels_app.command("embed")
+def labels_embed(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Embeds the labels that the bank does not know, over all GPUs of a cluster; `fit` then finds them there.
+
+    Example: ray job submit --working-dir . -- python jobs/embed_labels.py jobs/embed-labels.toml
+    """
+    from raytagger.settings import FitRun, read_run
+    from raytagger.stream.embed import fill_bank
+
+    with explained_errors(), shown_progress() as progress:
+        filled = fill_bank(read_run(run_file, FitRun, overrides or ()), progress, say)
+    show_json(filled.as_dict()) if as_json else show(filled.line())
 
 
 @labels_app.command("diff")

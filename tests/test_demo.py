@@ -14,7 +14,7 @@ from tests.processes import run
 
 pytestmark = pytest.mark.ray
 
-STAGES = ("corpus: ", "freeze: ", "tag: ", "evaluate: ")
+STAGES = ("corpus: ", "freeze: ", "train: ", "tag: ", "report: ")
 FIGURES = ("P@1", "nDCG@5", "PSP@5", "ZSR@10", "UR@1", "chance_ZSR@10")
 
 
@@ -26,7 +26,10 @@ def story_of(output, *arguments, **environment):
         assert f"\n{stage}" in story
     for name in FIGURES:
         assert f"  {name} " in story
-    assert f"serve.bundle={output}/models/frozen" in story
+    assert f"serve.bundle={output}/models/ofde" in story
+    page = (output / "report.html").read_text()
+    assert "While it was trained" in page
+    assert "frozen" in page
     return story
 
 

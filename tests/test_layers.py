@@ -18,7 +18,8 @@ RANKS = {
     4: ("bundle",),
     5: ("evaluate", "doctor", "report", "fit", "stream"),
     6: ("recipes", "retag", "serve"),
-    7: ("compare", "demo", "raytagger"),  # `raytagger`: the package's own __init__, as seen by jobs
+    6.5: ("compare",),
+    7: ("demo", "raytagger"),  # `raytagger`: the package's own __init__, as seen by jobs
     8: ("console",),
     8.5: ("cli", "__main__"),
     9: ("jobs",),  # a job is the command line under another name

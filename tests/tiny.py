@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel, Qwen2Config, Qwen2Model
 
 from raytagger.corpus.output import SMALL
 from raytagger.encoders.locate import locate
@@ -29,6 +29,18 @@ def tiny_encoder(folder: Path) -> EncoderSettings:
     BertModel(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(locate(MINILM, Store())).save_pretrained(folder)
     return EncoderSettings(path=str(folder), max_tokens=16, device="cpu")
+
+
+def tiny_decoder(folder: Path) -> EncoderSettings:
+    """A two-layer decoder with random weights and MiniLM's tokenizer, as a stand-in for 7B-class embedders."""
+    torch.manual_seed(0)
+    size = {"vocab_size": 30522, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256}
+    Qwen2Model(Qwen2Config(**size, **heads, initializer_range=0.5)).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(locate(MINILM, Store()))
+    tokenizer.eos_token = "[SEP]"
+    tokenizer.save_pretrained(folder)
+    return EncoderSettings(path=str(folder), kind="causal", max_tokens=48, device="cpu")
 
 
 def tiny_run(encoder: EncoderSettings, out: str, workers: int = 1, **train) -> FitRun:

@@ -4,6 +4,7 @@ encoder/          the trained document encoder
 label_encoder/    the frozen label encoder, for labels to come; of a causal one the settings alone (it is large)
 projection_*.npy  from the label encoder's space to the document encoder's: weight (D, E) and bias (D,)
 label_LD.npy      projected labels, float16; label_start_LD.npy the same before training
+index.faiss       where the labels are many; its recall is in the manifest
 training.json     the log of the training
 """
 
@@ -22,7 +23,7 @@ from raytagger.bundle.frozen import predictable
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
 from raytagger.schema import BoolArray, FloatArray, Scores
-from raytagger.search import DenseScorer, search_exact
+from raytagger.search import DenseSearch, open_index
 from raytagger.settings import FitRun, make_run
 from raytagger.store import Store
 
@@ -44,7 +45,7 @@ class DenseTagger:
     train_count_L: np.ndarray
     run: FitRun
     encoder: Encoder
-    label_LD: FloatArray
+    dense: DenseSearch
     weight_DE: FloatArray
     bias_D: FloatArray
     label_encoder: Callable[[], Encoder]
@@ -68,7 +69,7 @@ class DenseTagger:
         allowed = predictable(self.labels)
         if allowed_L is not None:
             allowed = allowed & allowed_L
-        return search_exact([DenseScorer(features.doc_BD, self.label_LD)], len(features.doc_BD), allowed, k)
+        return self.dense.search(features.doc_BD, allowed, k)
 
     def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
         """See `Tagger.tag`."""
@@ -80,14 +81,15 @@ class DenseTagger:
         old, texts = self.labels.full_texts, merged.full_texts
         changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
         added = len(texts) - len(old)
-        label_LD = np.concatenate([self.label_LD, np.zeros((added, self.label_LD.shape[1]), np.float32)])
+        known_LD = self.dense.label_LD
+        label_LD = np.concatenate([known_LD, np.zeros((added, known_LD.shape[1]), np.float32)])
         if changed:
             label_LE = (
                 self.label_encoder().encode([texts[row] for row in changed], self.run.labels.prompt).vector_BD
             )
             label_LD[changed] = apply_projection(label_LE, self.weight_DE, self.bias_D)
         counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
-        return replace(self, labels=merged, train_count_L=counts, label_LD=label_LD)
+        return replace(self, labels=merged, train_count_L=counts, dense=self.dense.with_labels(label_LD, changed))
 
 
 def apply_projection(label_LE: FloatArray, weight_DE: FloatArray, bias_D: FloatArray) -> FloatArray:
@@ -124,7 +126,7 @@ def open_dense(opened: Opened, store: Store, device: str) -> DenseTagger:
         train_count_L=opened.train_count_L,
         run=run,
         encoder=open_encoder(folder / "encoder", device),
-        label_LD=_read(folder / "label_LD.npy"),
+        dense=DenseSearch.over(_read(folder / "label_LD.npy"), open_index(folder, opened.manifest.get("index"))),
         weight_DE=_read(folder / "projection_DE.npy"),
         bias_D=_read(folder / "projection_D.npy"),
         label_encoder=label_encoder,

@@ -15,7 +15,16 @@ from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, open_encoder
 from raytagger.errors import SettingsError
 from raytagger.schema import BoolArray, FloatArray, Scores
-from raytagger.search import ConstantScorer, DenseScorer, Scorer, SparseLabels, SparseScorer, search_exact
+from raytagger.search import (
+    ConstantScorer,
+    DenseScorer,
+    DenseSearch,
+    Scorer,
+    SparseLabels,
+    SparseScorer,
+    open_index,
+    search_exact,
+)
 from raytagger.settings import FitRun, make_run
 from raytagger.store import Store
 from raytagger.vectors import Vocabulary, bm25, idf, tfidf
@@ -46,7 +55,7 @@ class FrozenTagger:
     train_count_L: np.ndarray
     run: FitRun
     encoder: Encoder | None
-    label_LD: FloatArray | None
+    dense: DenseSearch | None
     vocabulary: Vocabulary | None
     terms: SparseLabels | None
 
@@ -72,6 +81,8 @@ class FrozenTagger:
         allowed = predictable(self.labels)
         if allowed_L is not None:
             allowed = allowed & allowed_L
+        if self.dense is not None and features.doc_BD is not None and features.doc_BV is None:
+            return self.dense.search(features.doc_BD, allowed, k)
         return search_exact(self._scorers(features), features.documents, allowed, k)
 
     def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
@@ -84,16 +95,17 @@ class FrozenTagger:
         old, texts = self.labels.full_texts, merged.full_texts
         changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
         added = len(texts) - len(old)
-        label_LD, terms = self.label_LD, self.terms
-        if label_LD is not None and self.encoder is not None:
-            label_LD = np.concatenate([label_LD, np.zeros((added, label_LD.shape[1]), np.float32)])
+        dense, terms = self.dense, self.terms
+        if dense is not None and self.encoder is not None:
+            label_LD = np.concatenate([dense.label_LD, np.zeros((added, dense.label_LD.shape[1]), np.float32)])
             if changed:
                 fresh = [texts[row] for row in changed]
                 label_LD[changed] = self.encoder.encode(fresh, self.run.labels.prompt).vector_BD
+            dense = dense.with_labels(label_LD, changed)
         if self.vocabulary is not None:
             terms = label_terms(self.vocabulary, texts, self.run.search.kind)
         counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
-        return replace(self, labels=merged, train_count_L=counts, label_LD=label_LD, terms=terms)
+        return replace(self, labels=merged, train_count_L=counts, dense=dense, terms=terms)
 
     def _weights(self, texts: Sequence[str]) -> sp.csr_matrix | None:
         if self.vocabulary is None:
@@ -106,8 +118,8 @@ class FrozenTagger:
 
     def _scorers(self, features: FrozenFeatures) -> list[Scorer]:
         scorers: list[Scorer] = []
-        if features.doc_BD is not None and self.label_LD is not None:
-            scorers.append(DenseScorer(features.doc_BD, self.label_LD))
+        if features.doc_BD is not None and self.dense is not None:
+            scorers.append(DenseScorer(features.doc_BD, self.dense.label_LD))
         if features.doc_BV is not None and self.terms is not None:
             scorers.append(SparseScorer(features.doc_BV, self.terms))
         if not scorers:
@@ -148,6 +160,7 @@ def open_frozen(opened: Opened, store: Store, device: str) -> FrozenTagger:
     del store  # everything lies in the bundle
     run = make_run(opened.manifest["settings"], FitRun, place=f"{opened.folder}/manifest.json")
     dense, sparse = uses_encoder(run.search.kind), uses_terms(run.search.kind)
+    index = open_index(opened.folder, opened.manifest.get("index"))
     vocabulary = Vocabulary.load(opened.folder / "terms.parquet") if sparse else None
     return FrozenTagger(
         bundle_id=opened.bundle_id,
@@ -156,7 +169,7 @@ def open_frozen(opened: Opened, store: Store, device: str) -> FrozenTagger:
         train_count_L=opened.train_count_L,
         run=run,
         encoder=open_encoder(opened.folder / "encoder", device) if dense else None,
-        label_LD=_read_matrix(opened.folder / "label_LD.npy") if dense else None,
+        dense=DenseSearch.over(_read_matrix(opened.folder / "label_LD.npy"), index) if dense else None,
         vocabulary=vocabulary,
         terms=label_terms(vocabulary, opened.labels.full_texts, run.search.kind) if vocabulary else None,
     )

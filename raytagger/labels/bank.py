@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO, NamedTuple
@@ -21,6 +20,7 @@ from raytagger.store import FileEntry, Store, at_once, join
 
 SLAB_TEXTS = 1024
 KEY_BYTES = 16
+DAMAGE = (pa.ArrowException, KeyError, OSError)  # Arrow's own I/O errors are OSErrors
 
 
 class Banked(NamedTuple):
@@ -65,9 +65,9 @@ class LabelBank:
         new = [text for key, text in _by_key(texts).items() if key not in known]
         for start in range(0, len(new), SLAB_TEXTS):
             slab = new[start : start + SLAB_TEXTS]
-            vector_SD = encode(slab).astype(np.float16)
+            vector_SD = encode(slab)
             self.add(slab, encoder_id, vector_SD)
-            known.update(zip(map(text_key, slab), vector_SD, strict=True))
+            known.update(zip(map(text_key, slab), vector_SD.astype(np.float16), strict=True))
             progress("label bank", min(start + SLAB_TEXTS, len(new)), len(new))
         vector_LD = np.stack([known[key] for key in keys]).astype(np.float32)
         return Banked(vector_LD, len(new))
@@ -92,7 +92,7 @@ class LabelBank:
         Args:
             texts: with whatever prompt belongs to them.
             encoder_id: `Encoder.identity`.
-            vector_SD: float (S, D), unit rows in float16 precision, one a text.
+            vector_SD: float32 (S, D), unit rows in float16 precision, one a text.
         """
         keys = [text_key(text) for text in texts]
         rows = [row.tobytes() for row in vector_SD.astype(np.float16)]
@@ -111,31 +111,32 @@ class LabelBank:
         if not self.store.exists(folder):
             return known
         for entry in self.store.list(folder):
-            with _damage_named(entry.uri):
-                table = _read_columns(io.BytesIO(self.store.read_bytes(entry.uri)), ["key", "vector"])
-                keys, vectors = table["key"].to_pylist(), table["vector"].to_pylist()
+            keys, vectors = self._read_part(entry)
             known.update(
                 (key, np.frombuffer(vector, np.float16)) for key, vector in zip(keys, vectors, strict=True)
             )
         return known
 
+    def _read_part(self, entry: FileEntry) -> tuple[list[bytes], list[bytes]]:
+        try:
+            table = _read_columns(io.BytesIO(self.store.read_bytes(entry.uri)), ["key", "vector"])
+            return table["key"].to_pylist(), table["vector"].to_pylist()
+        except DAMAGE as error:
+            raise StoreError(
+                f"{entry.uri} is damaged: {error}",
+                remedy="Delete the file; its labels are encoded again.",
+            ) from error
+
     def _read_keys(self, entry: FileEntry) -> list[bytes]:
-        with self.store.open(entry.uri) as file, _damage_named(entry.uri):
-            return _read_columns(file, ["key"])["key"].to_pylist()
+        try:
+            with self.store.open(entry.uri) as file:
+                return _read_columns(file, ["key"])["key"].to_pylist()
+        except DAMAGE:
+            return self._read_part(entry)[0]  # the whole file tells damage from a line that went dead
 
 
 def _read_columns(file: BinaryIO, columns: list[str]) -> pa.Table:
     return pq.read_table(file, columns=columns, page_checksum_verification=True)
-
-
-@contextmanager
-def _damage_named(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, KeyError, OSError) as error:  # Arrow's own I/O errors are OSErrors
-        raise StoreError(
-            f"{uri} is damaged: {error}", remedy="Delete the file; its labels are encoded again."
-        ) from error
 
 
 def _by_key(texts: Sequence[str]) -> dict[bytes, str]:

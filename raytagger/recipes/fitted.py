@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from raytagger.corpus import LabelSet
@@ -14,7 +15,7 @@ from raytagger.labels import LabelBank
 from raytagger.labels.bank import Banked
 from raytagger.progress import Progress
 from raytagger.schema import FloatArray
-from raytagger.search import MOST_TAGS
+from raytagger.search import MOST_TAGS, build_index, choose_kind, save_index
 from raytagger.settings import FitRun
 from raytagger.store import Store, join, parent
 
@@ -51,6 +52,25 @@ def check_places(run: FitRun) -> None:
         raise SettingsError("output.bundle is empty", expected="a folder or s3:// prefix")
     if not 1 <= run.search.k <= MOST_TAGS:
         raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
+
+
+def index_labels(
+    run: FitRun, label_LD: FloatArray, folder: Path, query_QD: FloatArray | None = None
+) -> dict[str, Any] | None:
+    """Builds the index that `search.index` asks for into a bundle's folder; what the manifest keeps, or None.
+
+    Args:
+        run: the run.
+        label_LD: float32 (L, D), unit rows.
+        folder: of the bundle.
+        query_QD: document vectors to measure its recall with.
+    """
+    kind = choose_kind(run.search.index, len(label_LD))
+    if kind == "exact":
+        return None
+    index, facts = build_index(label_LD, kind, run.train.seed, query_QD)
+    save_index(index, folder)
+    return facts
 
 
 def embed_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet, progress: Progress) -> Banked:

@@ -24,7 +24,8 @@ from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import load_encoder, save_encoder
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted, check_places, embed_labels
+from raytagger.recipes.fitted import Fitted, check_places, embed_labels, index_labels
+from raytagger.search import choose_kind
 from raytagger.settings import FitRun, to_values
 from raytagger.store import Store
 from raytagger.vectors import TermCounts, Vocabulary
@@ -122,6 +123,16 @@ def _embed(
     return {run.encoder.path: encoder.licence}, banked.encoded
 
 
+def _index(run: FitRun, folder: Path) -> dict[str, Any] | None:
+    """The index of a dense search; a mean of cosines needs every label's."""
+    if run.search.kind == "dense":
+        return index_labels(run, np.load(folder / "label_LD.npy").astype(np.float32), folder)
+    if run.search.index in ("hnsw", "ivf"):
+        raise SettingsError("search.index", got=run.search.index, expected=f"auto or exact for {run.search.kind}")
+    choose_kind(run.search.index, 0)
+    return None
+
+
 def _publish(
     run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder: Path, licences: dict[str, str]
 ) -> str:
@@ -144,6 +155,7 @@ def _publish(
         "train_documents": counts.documents,
         "calibrated": False,
         "metrics": {},
+        "index": _index(run, folder),
         "licences": licences,
     }
     return publish(folder, facts, run.output.bundle, store)

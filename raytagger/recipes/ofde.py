@@ -34,7 +34,7 @@ from raytagger.fit.onesided import OneSidedTask, build_module, project
 from raytagger.fit.run import Trained, count_workers, run_uri, train
 from raytagger.objectives.losses import find_loss
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted, check_places
+from raytagger.recipes.fitted import Fitted, check_places, index_labels
 from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
 from raytagger.settings import FitRun, fingerprint, to_values
 from raytagger.store import Store
@@ -122,6 +122,7 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
             "train_documents": len(inputs.train_N),
             "calibrated": False,
             "metrics": {"validation": chosen},
+            "index": index_labels(run, np.load(folder / "label_LD.npy").astype(np.float32), folder),
             "licences": licences,
         }
         return publish(folder, facts, run.output.bundle, store)

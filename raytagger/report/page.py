@@ -27,7 +27,7 @@ th:first-child{text-align:left;font-weight:500;min-width:11em;max-width:30em;ove
 thead th{font-weight:600;color:var(--soft);font-size:.86rem}td small{display:block;font-size:.76rem;white-space:nowrap}
 tr.own th,tr.own td{background:var(--own);font-weight:600}tr.other th,tr.other td{color:var(--soft)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:18px}
-figure{margin:0;background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:12px;min-width:0}
+figure{margin:0;background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:12px;min-width:0;max-width:600px}
 figure>svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:12px}
 .grid{stroke:var(--edge);stroke-width:1}.line{fill:none;stroke-width:2}.mark{fill-opacity:.85}
 .line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}

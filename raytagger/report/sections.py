@@ -162,7 +162,7 @@ def bias_curve(subject: Subject, beside: Sequence[Subject]) -> str:
         series,
         "ZSR@10 in % (unseen labels)",
         "nDCG@5 in % (all labels)",
-        "Each point adds another number to the scores of all unseen labels; the large mark is no such number. "
+        "Each point adds another number to the scores of all unseen labels; the large mark adds nothing. "
         "Up and to the right is better.",
     )
     return drawn and _section(

@@ -84,6 +84,7 @@ class SearchSettings:
     """How labels are found for a document, and which of them are kept as its tags."""
 
     kind: str = "mean"  # dense, tfidf, mean (of both cosines), bm25, popularity
+    index: str = "auto"  # dense search: exact, hnsw or ivf (faiss); auto: exact up to 100,000 labels, then hnsw
     k: int = 5  # tags kept a document, 50 at most
     threshold: float | None = None  # keep only tags with at least this score
 

@@ -3,57 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from raytagger.errors import CorpusError, RaytaggerError
-from raytagger.schema import Scores
 
 SUSPECTS = 32
 
+Part = TypeVar("Part")
+
 
 class ProcessDiedError(Exception):
-    """The process that tagged these documents is gone."""
+    """The process that worked on these texts is gone."""
 
 
 class Rejected(NamedTuple):
-    """A document that cannot be tagged: its place in the batch, the reason and the error."""
+    """A text that cannot be tagged or encoded: its place in the batch, the reason and the error."""
 
     row: int
     reason: str
     error: str
 
 
-class Tagged(NamedTuple):
-    """What came of a batch: scores of the good rows, which rows they are, how many were cut, and the rest."""
+class Tagged(NamedTuple, Generic[Part]):
+    """What came of a batch: results of the good rows, which rows they are, how many were cut, and the rest."""
 
-    parts: list[Scores]
+    parts: list[Part]
     rows: list[int]
     cut: int
     rejected: list[Rejected]
 
 
-Tag = Callable[[Sequence[str]], tuple[Scores, int]]
+Tag = Callable[[Sequence[str]], tuple[Part, int]]
 
 
-def tag_bisecting(tag: Tag, texts: Sequence[str], at_once: int | None = None) -> Tagged:
+def tag_bisecting(tag: Tag[Part], texts: Sequence[str], at_once: int | None = None) -> Tagged[Part]:
     """Tags texts, and finds those that cannot be tagged.
 
     Args:
-        tag: texts -> their scores and how many were cut; raises where a text cannot be tagged.
-        texts: the documents.
+        tag: texts -> their scores (or embeddings) and how many were cut; raises where a text cannot be tagged.
+        texts: the documents, or label texts.
         at_once: how many to begin with; all by default.
 
     Raises:
         RaytaggerError: an error of ours that is no document's fault, such as lost storage.
     """
-    result = Tagged([], [], 0, [])
+    result: Tagged[Part] = Tagged([], [], 0, [])
     size = at_once or max(len(texts), 1)
     for start in range(0, len(texts), size):
         result = _tag_range(tag, texts, range(start, min(start + size, len(texts))), result)
     return result
 
 
-def _tag_range(tag: Tag, texts: Sequence[str], rows: range, result: Tagged) -> Tagged:
+def _tag_range(tag: Tag[Part], texts: Sequence[str], rows: range, result: Tagged[Part]) -> Tagged[Part]:
     try:
         scores, cut = tag([texts[row] for row in rows])
     except (KeyboardInterrupt, SystemExit):

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from raytagger.corpus import list_documents, read_file, select_splits
 from raytagger.errors import BundleError, CorpusError, RaytaggerError, RejectsError
@@ -142,7 +142,7 @@ def read_units(job: TagJob, files: list[FileEntry], finished: frozenset[str], nu
 
 
 def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> Iterator[Done]:
-    with _context():
+    with one_row_blocks():
         numbers = ray.data.from_items(list(range(len(files))), override_num_blocks=len(files))
         units = numbers.map_batches(
             _Reader(job, files, finished),
@@ -151,7 +151,7 @@ def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> It
             num_cpus=READER_CPUS,
             compute=ray.data.TaskPoolStrategy(size=min(READERS, len(files))),
         )
-        workers, resources = _workers(job.cluster)
+        workers, resources = share_out(job.cluster)
         markers = units.map_batches(
             TagStage,
             fn_constructor_args=(job, Ledger.remote()),
@@ -160,19 +160,9 @@ def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> It
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
             **resources,
         )
-        try:
+        with own_errors("no worker can load the bundle"):
             for row in markers.iter_rows():
                 yield Done(**json.loads(row["done"]))
-        except RayTaskError as error:
-            cause = _own_cause(error)
-            if cause is None:
-                raise
-            raise cause from None
-        except ActorDiedError as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise BundleError(
-                "no worker can load the bundle", got=reason, remedy="Try `raytagger doctor`."
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -189,7 +179,7 @@ class _Reader:
 
 
 @contextmanager
-def _context() -> Iterator[None]:
+def one_row_blocks() -> Iterator[None]:
     """One unit a block, so that a unit is tagged as soon as it is read and a block never outgrows it."""
     context = ray.data.DataContext.get_current()
     before = context.target_max_block_size, context.enable_progress_bars
@@ -200,8 +190,8 @@ def _context() -> Iterator[None]:
         context.target_max_block_size, context.enable_progress_bars = before
 
 
-def _workers(cluster: ClusterSettings) -> tuple[int, dict[str, Any]]:
-    """How many tagging processes, and what each takes; a reader must always find room beside them."""
+def share_out(cluster: ClusterSettings) -> tuple[int, dict[str, Any]]:
+    """How many workers, and what each takes; a reader must always find room beside them."""
     total = ray.cluster_resources()
     if cluster.use_gpu:
         return cluster.workers or max(int(total.get("GPU", 0)), 1), {"num_gpus": 1}
@@ -212,10 +202,30 @@ def _workers(cluster: ClusterSettings) -> tuple[int, dict[str, Any]]:
     return workers, {"num_cpus": min(1.0, (cpus - READER_CPUS) / workers)}
 
 
+@contextmanager
+def own_errors(no_worker: str) -> Iterator[None]:
+    """Our own error instead of the one that Ray wraps it in.
+
+    Args:
+        no_worker: what to say where the workers die before their first batch.
+    """
+    try:
+        yield
+    except RayTaskError as error:
+        cause = _own_cause(error)
+        if cause is None:
+            raise
+        raise cause from None
+    except (ActorDiedError, WorkerCrashedError, OutOfMemoryError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise BundleError(no_worker, got=reason, remedy="Try `raytagger doctor`.") from error
+
+
 def _own_cause(error: BaseException | None) -> RaytaggerError | None:
     """Our own error inside what Ray raises, which says what happened better than a remote traceback."""
     while error is not None:
-        if isinstance(error, RaytaggerError):
+        # Ray also raises a class that is both its own and ours, and reads like a traceback.
+        if isinstance(error, RaytaggerError) and not isinstance(error, RayTaskError):
             return error
         error = getattr(error, "cause", None) or error.__cause__
     return None

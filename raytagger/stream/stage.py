@@ -89,14 +89,14 @@ class TagStage:
         features = self._tagger.encode(texts)
         return self._tagger.search(features, self._job.k), int(features.cut_B.sum())
 
-    def _tag_isolated(self, texts: Sequence[str]) -> Tagged:
+    def _tag_isolated(self, texts: Sequence[str]) -> Tagged[Scores]:
         isolated = IsolatedTagger(self._job.bundle, self._job.labels, self._job.storage, self._job.k)
         try:
             return tag_bisecting(isolated.tag, texts, SUSPECTS)
         finally:
             isolated.close()
 
-    def _table(self, documents: pa.Table, texts: list[str], tagged: Tagged) -> pa.Table:
+    def _table(self, documents: pa.Table, texts: list[str], tagged: Tagged[Scores]) -> pa.Table:
         order = np.argsort(tagged.rows, kind="stable")
         good = [tagged.rows[place] for place in order]
         if not good:

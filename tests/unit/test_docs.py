@@ -8,7 +8,15 @@ import pytest
 from raytagger.settings import FitRun, RetagRun, ServeRun, find_run_file, read_run
 from tests.conftest import ROOT
 
-RUNS = {"frozen.toml": FitRun, "retag.toml": RetagRun, "serve.toml": ServeRun}
+RUNS = {
+    "frozen.toml": FitRun,
+    "ofde.toml": FitRun,
+    "ofde-debtags.toml": FitRun,
+    "ofde-eurlex57k.toml": FitRun,
+    "ofde-amazoncat13k.toml": FitRun,
+    "retag.toml": RetagRun,
+    "serve.toml": ServeRun,
+}
 
 
 def keys_of(run):

@@ -1,0 +1,217 @@
+"""Label texts into the bank over a pool of workers: equal to one process, and never encoded twice."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from raytagger.cli import app
+from raytagger.corpus import read_labels
+from raytagger.encoders import load_encoder
+from raytagger.errors import CorpusError, SettingsError
+from raytagger.labels import LabelBank
+from raytagger.recipes.fit import fit
+from raytagger.settings import (
+    ClusterSettings,
+    EncoderSettings,
+    FitRun,
+    LabelSettings,
+    OutputSettings,
+    SearchSettings,
+    SourceSettings,
+)
+from raytagger.store import Store, join
+from raytagger.stream import embed
+from raytagger.stream.embed import fill_bank
+from tests.corpora import STATIC
+from tests.processes import command_of, descendants
+from tests.tiny import tiny_decoder
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
+
+PROMPT = "Instruct: find the tags of a document. Query: "
+FAULTY = dataclasses.replace(STATIC, kind="faulty")
+CLOSE = 1e-3  # what float16 leaves of a unit vector
+
+
+@pytest.fixture(autouse=True)
+def _small_slabs(monkeypatch):
+    monkeypatch.setattr(embed, "SLAB_TEXTS_AT_LEAST", 8)
+
+
+def write_labels(folder, texts):
+    ids = [f"l{row}" for row in range(len(texts))]
+    pq.write_table(pa.table({"label_id": ids, "text": texts}), folder / "labels.parquet")
+    return str(folder / "labels.parquet")
+
+
+def bank_run(labels, bank, reader=STATIC, **settings) -> FitRun:
+    return FitRun(
+        source=SourceSettings(labels=labels),
+        encoder=reader,
+        labels=LabelSettings(bank=bank, **settings),
+        cluster=ClusterSettings(workers=2),
+    )
+
+
+def texts_of(count, word="label"):
+    return [f"{word} number {row} about sailing, bread or roses" for row in range(count)]
+
+
+def rows_of(folder):
+    """Keys of all files of a bank, with those that stand twice."""
+    store = Store()
+    return [key for entry in store.list(folder) for key in read_keys(store, entry)]
+
+
+def read_keys(store, entry):
+    with store.open(entry.uri) as file:
+        return pq.read_table(file, columns=["key"])["key"].to_pylist()
+
+
+def nothing_to_encode(texts):
+    raise AssertionError(f"asked for {texts}")
+
+
+@pytest.mark.s3
+def test_a_causal_encoder_on_many_workers_equals_one_process(bucket, tmp_path):
+    decoder = tiny_decoder(tmp_path / "decoder")
+    texts = [*texts_of(30), "label number 3 about sailing, bread or roses", "long " * 40]
+    settings = {"encoder": decoder.path, "kind": "causal", "max_tokens": 48, "prompt": PROMPT}
+    run = bank_run(write_labels(tmp_path, texts), join(bucket, "bank"), **settings)
+    told = []
+    summary = fill_bank(run, lambda *what: told.append(what))
+    assert (summary.labels, summary.texts, summary.encoded) == (32, 31, 31)
+    assert told[0] == ("label bank", 0, 31)
+    assert told[-1] == ("label bank", 31, 31)
+    store, encoder = Store(), load_encoder(run.label_encoder, Store())
+    assert summary.folder == join(bucket, "bank", encoder.identity)
+    prompted = [PROMPT + text for text in texts]
+    banked = LabelBank(store, join(bucket, "bank")).embed(prompted, encoder.identity, nothing_to_encode)
+    alone = LabelBank(store, join(bucket, "alone")).embed(
+        prompted, encoder.identity, lambda slab: encoder.encode(slab).vector_BD
+    )
+    np.testing.assert_allclose(banked.vector_LD, alone.vector_LD, atol=CLOSE)
+    assert len(rows_of(summary.folder)) == 31
+
+
+def test_a_second_run_encodes_nothing_and_ten_new_labels_are_ten(tmp_path):
+    bank = str(tmp_path / "bank")
+    first = fill_bank(bank_run(write_labels(tmp_path, texts_of(40)), bank))
+    files = Store().list(first.folder)
+    assert fill_bank(bank_run(write_labels(tmp_path, texts_of(40)), bank)).encoded == 0
+    assert Store().list(first.folder) == files
+    more = fill_bank(bank_run(write_labels(tmp_path, [*texts_of(10, "new"), *texts_of(40)]), bank))
+    assert (more.encoded, more.labels) == (10, 50)
+    assert len(rows_of(first.folder)) == len(set(rows_of(first.folder))) == 50
+
+
+def test_fit_finds_every_label_in_the_bank(tmp_path):
+    run = dataclasses.replace(
+        bank_run(write_labels(tmp_path, texts_of(20)), "", prompt=PROMPT),
+        search=SearchSettings(kind="dense"),
+        output=OutputSettings(str(tmp_path / "models" / "tagger")),
+    )
+    summary = fill_bank(run)
+    assert summary.encoded == 20
+    assert summary.folder.startswith(str(tmp_path / "models" / "bank"))
+    assert fit(run).encoded_labels == 0
+    labels = read_labels(Store(), run.source.labels)
+    alone = load_encoder(STATIC, Store()).encode(labels.full_texts, PROMPT).vector_BD
+    (matrix,) = (tmp_path / "models" / "tagger").rglob("label_LD.npy")
+    np.testing.assert_array_equal(np.load(matrix).astype(np.float32), alone)
+
+
+def test_an_interrupted_run_is_resumed_with_what_is_missing(tmp_path):
+    run = bank_run(write_labels(tmp_path, texts_of(64)), str(tmp_path / "bank"))
+
+    def interrupt(stage, done, total=None):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_bank(run, interrupt)
+    (folder,) = (tmp_path / "bank").iterdir()
+    stored = set(rows_of(str(folder)))
+    assert 0 < len(stored) <= 64
+    resumed = fill_bank(run)
+    assert resumed.encoded <= 64 - len(stored)  # workers may have finished a slab after the interrupt
+    assert len(rows_of(str(folder))) == len(set(rows_of(str(folder)))) == 64
+
+
+def test_a_worker_that_is_killed_loses_at_most_its_slab(tmp_path):
+    texts = [f"SLOW {text}" for text in texts_of(96)]
+    run = bank_run(write_labels(tmp_path, texts), str(tmp_path / "bank"), FAULTY)
+    killed = []
+
+    def kill_one(stage, done, total=None):
+        workers = [pid for pid in descendants(os.getpid()) if "EmbedStage" in command_of(pid)]
+        if done and not killed and workers:
+            killed.append(workers[0])
+            os.kill(workers[0], signal.SIGKILL)
+
+    summary = fill_bank(run, kill_one)
+    assert killed
+    assert summary.encoded == 96
+    assert len(rows_of(summary.folder)) == len(set(rows_of(summary.folder))) == 96
+    assert fill_bank(run).encoded == 0
+
+
+def test_texts_that_cannot_be_encoded_are_named_and_all_others_stored(tmp_path):
+    texts = texts_of(20)
+    texts[4], texts[17] = "please RAISE", "a NAN"
+    run = bank_run(write_labels(tmp_path, texts), str(tmp_path / "bank"), FAULTY)
+    with pytest.raises(CorpusError, match="2 label texts cannot be encoded") as caught:
+        fill_bank(run)
+    assert "l4" in str(caught.value)
+    assert "l17" in str(caught.value)
+    mended = [*texts[:4], "mended", *texts[5:17], *texts[18:]]
+    again = bank_run(write_labels(tmp_path, mended), str(tmp_path / "bank"), FAULTY)
+    assert fill_bank(again).encoded == 1
+
+
+def test_a_text_that_kills_its_process_is_named(tmp_path):
+    texts = [*texts_of(7), "KILL", *texts_of(5, "other")]
+    run = bank_run(write_labels(tmp_path, texts), str(tmp_path / "bank"), FAULTY)
+    with pytest.raises(CorpusError, match=r"1 label texts.*l7.*died of it"):
+        fill_bank(run)
+    (folder,) = (tmp_path / "bank").iterdir()
+    assert len(rows_of(str(folder))) == 12
+
+
+def test_a_broken_encoder_ends_the_run_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(embed, "MOST_BAD", 5)
+    run = bank_run(write_labels(tmp_path, [f"RAISE {text}" for text in texts_of(90)]), str(tmp_path / "b"), FAULTY)
+    with pytest.raises(CorpusError, match="given up"):
+        fill_bank(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": SourceSettings()}, r"source\.labels is empty"),
+        ({"labels": LabelSettings()}, r"labels\.bank is empty"),
+        ({"encoder": EncoderSettings(path="/no-such/encoder")}, "cannot be loaded"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(tmp_path, change, message):
+    run = bank_run(write_labels(tmp_path, ["one"]), str(tmp_path / "bank"))
+    with pytest.raises(SettingsError, match=message) as caught:
+        fill_bank(dataclasses.replace(run, **change))
+    assert "Traceback" not in str(caught.value)
+
+
+def test_the_command_line_prints_the_summary(tmp_path):
+    (tmp_path / "run.toml").write_text('[encoder]\nkind = "static"\npath = "wordllama"\n')
+    sets = {"source.labels": write_labels(tmp_path, texts_of(3)), "labels.bank": tmp_path / "bank"}
+    options = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    command = ["labels", "embed", str(tmp_path / "run.toml"), *options]
+    facts = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert (facts["labels"], facts["texts"], facts["encoded"], facts["licence"]) == (3, 3, 3, "mit")
+    assert "3 labels, 3 distinct texts, 0 encoded now" in CliRunner().invoke(app, command).stdout
