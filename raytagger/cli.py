@@ -307,7 +307,7 @@ def tags_rejects(uri: Table, as_json: Json = False) -> None:
 def labels_embed(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None:
     """Embeds the labels that the bank does not know, over all GPUs of a cluster; `fit` then finds them there.
 
-    Example: ray job submit --working-dir . -- python jobs/embed_labels.py jobs/embed-labels.toml
+    Example: raytagger labels embed jobs/embed-labels.toml --set labels.bank=s3://models/bank
     """
     from raytagger.settings import FitRun, read_run
     from raytagger.stream.embed import fill_bank

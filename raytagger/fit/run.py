@@ -15,7 +15,9 @@ from typing import Any
 
 import ray
 import ray.train
+import ray.train.torch
 import torch
+from ray.exceptions import RayError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -26,7 +28,7 @@ from raytagger.fit.checkpoint import State, Weights, read_state, read_weights
 from raytagger.fit.inputs import Inputs
 from raytagger.fit.job import FitJob, Place
 from raytagger.fit.loop import Loop, Task
-from raytagger.progress import Progress
+from raytagger.progress import Progress, silent, unsaid
 from raytagger.settings import ClusterSettings
 from raytagger.store import Store, is_s3, join
 
@@ -154,7 +156,7 @@ def _reading(board: Any, progress: Progress, say: Callable[[str], None]) -> Iter
 
     def watch() -> None:
         while not ended.wait(POLL_S):
-            with contextlib.suppress(ray.exceptions.RayError):
+            with contextlib.suppress(RayError):
                 look()
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -164,7 +166,7 @@ def _reading(board: Any, progress: Progress, say: Callable[[str], None]) -> Iter
     finally:
         ended.set()
         thread.join()
-        with contextlib.suppress(ray.exceptions.RayError):
+        with contextlib.suppress(RayError):
             look()
 
 
@@ -181,13 +183,17 @@ def _work(config: dict[str, Any]) -> None:
         ray.get(board.write.remote("failure", error))
         return
     first = place.rank == 0
+
+    def tell(stage: str, done: int, total: int | None = None) -> None:
+        board.write.remote("progress", stage, done, total)
+
     loop = Loop(
         task,
         job.train,
         place,
         _report,
-        lambda *news: board.write.remote("progress", *news) if first else None,
-        lambda line: board.write.remote("say", line) if first else None,
+        tell if first else silent,
+        (lambda line: board.write.remote("say", line)) if first else unsaid,
         started,
     )
     kept = ray.train.get_checkpoint()

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from raytagger import metrics
 from raytagger.report.subject import Subject
-from raytagger.schema import PAD, FloatArray
+from raytagger.schema import PAD, FloatArray, Scores
+from raytagger.tables import percent
 
 RARE_AT_MOST = 20  # training documents of a label that counts as rare
 FEWEST_GOLD = 5  # measured documents of a label that is called best or worst
@@ -80,6 +82,28 @@ def best_and_worst(subject: Subject) -> tuple[list[dict[str, Any]], list[dict[st
     return [_label(subject, counts, int(row)) for row in order[:half]], [
         _label(subject, counts, int(row)) for row in worst
     ]
+
+
+def popularity(subject: Subject) -> list[str]:
+    """The figures of the labels' training counts as scores; empty where nothing was trained on."""
+    count_L = subject.train_count_L
+    if not count_L.any():
+        return []
+    order = np.lexsort((np.arange(len(count_L)), -count_L))
+    gold, ranking_B = subject.ranked.gold, subject.ranked.in_ranking_B
+    label_BK = np.repeat(order[None, :10], len(ranking_B), axis=0).astype(np.int32)
+    scores = Scores(
+        label_BK, np.repeat(-np.arange(10, dtype=np.float32)[None, : label_BK.shape[1]], len(label_BK), 0)
+    )
+    zero_B = subject.ranked.in_zero_shot_B
+    values = (
+        metrics.precision_at(scores, gold, 1)[ranking_B],
+        metrics.ndcg_at(scores, gold, 5)[ranking_B],
+        np.array([np.nan]),
+        metrics.zsr_at(scores, gold, subject.unseen_L, 10)[zero_B],
+        np.array([np.nan]),
+    )
+    return [percent(None if np.isnan(value).all() else float(np.nanmean(value))) for value in values]
 
 
 def _label(subject: Subject, counts: LabelCounts, row: int) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from raytagger import metrics
-from raytagger.report.breakdown import RARE_AT_MOST, best_and_worst, buckets, principal_plane
+from raytagger.report.breakdown import RARE_AT_MOST, best_and_worst, buckets, popularity, principal_plane
 from raytagger.report.charts import Series, chart, cloud
 from raytagger.report.subject import Subject
-from raytagger.schema import Scores
 from raytagger.tables import percent
 
 BIAS_POINTS = 21
@@ -73,28 +72,6 @@ def comparison(subject: Subject, beside: Sequence[Subject], grouped: bool) -> st
         "The higher, the better. One column alone misleads: a tagger must be good on seen and on unseen labels.",
         _table(["tagger", *names], rows) + note + "".join(f"<p>{line}</p>" for line in differences),
     )
-
-
-def popularity(subject: Subject) -> list[str]:
-    """The figures of the labels' training counts as scores; empty where nothing was trained on."""
-    count_L = subject.train_count_L
-    if not count_L.any():
-        return []
-    order = np.lexsort((np.arange(len(count_L)), -count_L))
-    gold, ranking_B = subject.ranked.gold, subject.ranked.in_ranking_B
-    label_BK = np.repeat(order[None, :10], len(ranking_B), axis=0).astype(np.int32)
-    scores = Scores(
-        label_BK, np.repeat(-np.arange(10, dtype=np.float32)[None, : label_BK.shape[1]], len(label_BK), 0)
-    )
-    zero_B = subject.ranked.in_zero_shot_B
-    values = (
-        metrics.precision_at(scores, gold, 1)[ranking_B],
-        metrics.ndcg_at(scores, gold, 5)[ranking_B],
-        np.array([np.nan]),
-        metrics.zsr_at(scores, gold, subject.unseen_L, 10)[zero_B],
-        np.array([np.nan]),
-    )
-    return [percent(None if np.isnan(value).all() else float(np.nanmean(value))) for value in values]
 
 
 def training_curves(subject: Subject) -> str:

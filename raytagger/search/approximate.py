@@ -142,6 +142,7 @@ def build_index(
     queries = (_moved(label_LD, seed) if query_QD is None else query_QD)[:QUERIES_AT_MOST]
     allowed_L = np.ones(len(label_LD), bool)
     exact = search_exact([DenseScorer(queries, label_LD)], len(queries), allowed_L, min(100, len(label_LD)))
+    built, recalls = LabelIndex(index, kind, 0, len(label_LD)), {10: 0.0, 100: 0.0}
     for effort in EFFORTS[kind]:
         built = LabelIndex(index, kind, effort, len(label_LD))
         found = built.candidates(queries, exact.label_BK.shape[1], allowed_L)

@@ -20,7 +20,7 @@ import ray
 import ray.data
 
 from raytagger.corpus import LabelSet, read_labels
-from raytagger.encoders import load_encoder
+from raytagger.encoders import Encoder, load_encoder
 from raytagger.errors import CapacityError, CorpusError, SettingsError
 from raytagger.labels import LabelBank
 from raytagger.labels.bank import SLAB_TEXTS
@@ -109,10 +109,11 @@ def fill_bank(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
 
     Raises:
         SettingsError: no labels or no place are named, or the encoder cannot be loaded.
+        CapacityError: a worker's GPU is too small or cannot be used.
         CorpusError: some texts cannot be encoded; all others are in the bank by then.
     """
     started, store = time.perf_counter(), Store(run.storage)
-    job = _plan(run)
+    job = plan_job(run)
     labels = read_labels(store, run.source.labels, run.source.format)
     bank = LabelBank(store, job.bank)
     with connected(run.cluster):
@@ -131,7 +132,8 @@ def fill_bank(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     )
 
 
-def _plan(run: FitRun) -> EmbedJob:
+def plan_job(run: FitRun) -> EmbedJob:
+    """What a run asks of its workers: the encoder that `fit` would take, where it would look."""
     if not run.source.labels:
         raise SettingsError("source.labels is empty", expected="a label file")
     if not run.labels.bank and not run.output.bundle:
@@ -160,8 +162,24 @@ def _ask_worker(job: EmbedJob, run: FitRun, say: Callable[[str], None]) -> Known
 
 @ray.remote
 def _describe(job: EmbedJob) -> Known:
-    encoder = load_encoder(job.encoder, Store(job.storage))
+    encoder = place_encoder(job)
     return Known(encoder.identity, encoder.licence)
+
+
+def place_encoder(job: EmbedJob) -> Encoder:
+    """Loads the encoder of a job on the device that it names.
+
+    Raises:
+        CapacityError: there is no such GPU, or the encoder does not fit its memory.
+    """
+    try:
+        return load_encoder(job.encoder, Store(job.storage))
+    except (AssertionError, RuntimeError) as error:  # what PyTorch raises about devices
+        raise CapacityError(
+            f"{job.encoder.path} cannot be put on the device",
+            got=f"{job.encoder.device}: {(str(error).splitlines() or [''])[0][:150]}",
+            remedy="Compare `nvidia-smi` with torch.version.cuda; 7B parameters need a GPU of 24 GB.",
+        ) from error
 
 
 def _embed(job: EmbedJob, run: FitRun, missing: list[str], labels: LabelSet, progress: Progress) -> None:
@@ -215,7 +233,7 @@ class EmbedStage:
     def __init__(self, job: EmbedJob, ledger: Any) -> None:
         self._job, self._ledger = job, ledger
         store = Store(job.storage)
-        self._encoder = load_encoder(job.encoder, store)
+        self._encoder = place_encoder(job)
         self._bank = LabelBank(store, job.bank)
         if self._encoder.identity != job.identity:
             raise SettingsError(

@@ -65,7 +65,7 @@ def test_the_recall_in_the_manifest_is_what_search_has(built):
 
 def test_scores_and_order_are_those_of_exact_search(built):
     label_LD, index, _ = built
-    doc_BD = clusters(40, seed=5)
+    doc_BD = approximate._moved(label_LD, 7)[:40]
     allowed = np.ones(len(label_LD), bool)
     found, right = DenseSearch.over(label_LD, index).search(doc_BD, allowed, 5), exact(doc_BD, label_LD, allowed, 5)
     same = found.label_BK == right.label_BK
@@ -76,7 +76,7 @@ def test_scores_and_order_are_those_of_exact_search(built):
 
 def test_labels_that_are_not_allowed_are_never_found(built):
     label_LD, index, _ = built
-    doc_BD, allowed = clusters(40, seed=6), np.random.default_rng(0).random(len(label_LD)) < 0.3
+    doc_BD, allowed = approximate._moved(label_LD, 7)[:40], np.random.default_rng(0).random(len(label_LD)) < 0.3
     found = DenseSearch.over(label_LD, index).search(doc_BD, allowed, 10)
     assert allowed[found.label_BK[found.label_BK != PAD]].all()
     hits = [

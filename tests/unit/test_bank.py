@@ -100,6 +100,30 @@ def test_progress_is_told(labels_bank, small_slabs):
     assert told == [("label bank", done, 25) for done in (10, 20, 25)]
 
 
+def test_what_is_missing_is_told_each_once_in_order(labels_bank):
+    assert labels_bank.missing(["b", "a", "b"], "encoder") == ["b", "a"]
+    labels_bank.add(["a", "c"], "encoder", expected(["a", "c"]))
+    assert labels_bank.missing(["d", "c", "b", "a", "d"], "encoder") == ["d", "b"]
+    assert labels_bank.missing(["a"], "another") == ["a"]
+    assert labels_bank.missing([], "encoder") == []
+
+
+def test_an_added_slab_is_what_embed_finds(labels_bank):
+    labels_bank.add(TEXTS[:9], "encoder", expected(TEXTS[:9]))
+    encode = Counting()
+    found = labels_bank.embed(TEXTS, "encoder", encode)
+    assert encode.asked == TEXTS[9:]
+    np.testing.assert_array_equal(found.vector_LD, expected(TEXTS))
+
+
+def test_a_damaged_file_is_named_where_only_keys_are_read(labels_bank, tmp_path):
+    labels_bank.add(TEXTS, "encoder", expected(TEXTS))
+    (file,) = parts(tmp_path)
+    file.write_bytes(cut_off(file.read_bytes()))
+    with pytest.raises(StoreError, match=f"{file.name} is damaged"):
+        labels_bank.missing(TEXTS, "encoder")
+
+
 def cut_off(data):
     return data[: len(data) // 2]
 
