@@ -1,4 +1,4 @@
-"""A night as a Ray job, submitted to a head of its own, over object storage."""
+"""A training and a night as Ray jobs, submitted to a head of their own, over object storage."""
 
 import contextlib
 import os
@@ -14,11 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from raytagger.bundle import load
+from raytagger.corpus.output import SMALL
 from raytagger.store import Store, join
 from raytagger.store.tags import TagTable
 from tests.conftest import RAY_ENVIRONMENT, ROOT
 from tests.corpora import small_bundle, write_texts
 from tests.processes import descendants, wait_until
+from tests.tiny import tiny_encoder
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
 
@@ -37,9 +40,10 @@ def environment():
     return {**os.environ, **RAY_ENVIRONMENT, "RAY_AUTH_MODE": "disabled", "PATH": path}
 
 
-@pytest.fixture
-def head():
+@pytest.fixture(scope="module")
+def head(s3):
     """A Ray head of two CPUs with a dashboard, ended with all below it; `ray stop` would end everybody's."""
+    del s3  # its address must be in the head's environment
     port, dashboard, agent, client, metrics = free_ports(5)
     folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")  # short: Ray's socket paths have a limit
     command = [
@@ -99,3 +103,27 @@ def test_a_night_is_submitted_as_a_job(head, bucket, tmp_path):
     failed = submit(head, "python", "jobs/retag.py", "jobs/retag.toml", "--set", "retag.bundle=s3://nowhere/x")
     assert failed.returncode != 0
     assert "error:" in failed.stdout
+
+
+def test_a_training_is_submitted_as_a_job(head, bucket, tmp_path):
+    encoder, out = tiny_encoder(tmp_path), join(bucket, "ofde")
+    sets = {
+        "source.documents": SMALL / "docs.jsonl",
+        "source.labels": SMALL / "labels.jsonl",
+        "encoder.path": encoder.path,
+        "encoder.max_tokens": 16,
+        "train.max_steps": 4,
+        "train.batch_size": 16,
+        "train.frozen_layers": 1,
+        "train.evaluations": 1,
+        "cluster.workers": 1,
+        "output.bundle": out,
+    }
+    options = [word for name, value in sets.items() for word in ("--set", f"{name}={value}")]
+    done = submit(head, "python", "jobs/train_ofde.py", "jobs/ofde.toml", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"training: 4 steps of about .* on 1 worker", done.stdout), done.stdout
+    assert "step 4 of 4: nDCG@5" in done.stdout
+    tagger = load(out)
+    assert tagger.manifest["kind"] == "dense"
+    assert (tagger.tag(["sewing a quilt by hand"], 5).label_BK >= 0).all()
