@@ -44,6 +44,7 @@ def test_without_apt_it_says_so_and_uses_the_small_corpus(tmp_path):
     bare = tmp_path / "bin"
     bare.mkdir()
     (bare / "python").symlink_to(sys.executable)
+    (bare / "bash").symlink_to("/bin/bash")  # Ray starts the workers of a training through it
     story = story_of(tmp_path / "demo", PATH=str(bare))
     assert "The Debian corpus cannot be built here" in story
     assert "apt" in story

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,13 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
-from ray.exceptions import RayError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raytagger.encoders.locate import cache_folder
 from raytagger.encoders.transformer import pick_device
 from raytagger.errors import CapacityError, RaytaggerError
+from raytagger.fit.board import Board, reading
 from raytagger.fit.checkpoint import State, Weights, read_state, read_weights
 from raytagger.fit.inputs import Inputs
 from raytagger.fit.job import FitJob, Place
@@ -32,7 +30,6 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.settings import ClusterSettings
 from raytagger.store import Store, is_s3, join
 
-POLL_S = 1.0
 ATTEMPTS = 3  # after a worker's death, from the last checkpoint
 MakeTask = Callable[[FitJob, Place, Inputs, Path], Task]
 
@@ -44,22 +41,6 @@ class Trained:
     weights: Weights
     state: State
     workers: int
-
-
-@ray.remote(num_cpus=0)
-class Board:
-    """Where the workers write how they get on, and the driver reads it."""
-
-    def __init__(self) -> None:
-        self._news: list[tuple[Any, ...]] = []
-
-    def write(self, *news: Any) -> None:
-        """Adds a line."""
-        self._news.append(news)
-
-    def read(self, start: int) -> list[tuple[Any, ...]]:
-        """All from `start` on."""
-        return self._news[start:]
 
 
 def train(
@@ -103,7 +84,7 @@ def train(
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
-    with _reading(board, progress, say) as failures:
+    with reading(board, progress, say) as failures:
         try:
             result = trainer.fit()
         except Exception as error:
@@ -133,41 +114,6 @@ def _failed(error: Exception) -> CapacityError:
         got=lines[-1][:300],
         remedy="The same command goes on from the last checkpoint.",
     )
-
-
-@contextlib.contextmanager
-def _reading(board: Any, progress: Progress, say: Callable[[str], None]) -> Iterator[list[RaytaggerError]]:
-    """Reads the board while the block runs; gives the errors that workers wrote there."""
-    failures: list[RaytaggerError] = []
-    ended = threading.Event()
-    read = 0
-
-    def look() -> None:
-        nonlocal read
-        news: list[tuple[Any, ...]] = ray.get(board.read.remote(read))
-        read += len(news)
-        for kind, *rest in news:
-            if kind == "failure":
-                failures.append(rest[0])
-            elif kind == "say":
-                say(rest[0])
-            else:
-                progress(*rest)
-
-    def watch() -> None:
-        while not ended.wait(POLL_S):
-            with contextlib.suppress(RayError):
-                look()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield failures
-    finally:
-        ended.set()
-        thread.join()
-        with contextlib.suppress(RayError):
-            look()
 
 
 def _work(config: dict[str, Any]) -> None:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import CountVectorizer
 
 MAX_TERMS = 1 << 20
 
@@ -23,7 +23,7 @@ class TermCounts:
     def __init__(self) -> None:
         self.texts = 0
         self.frequency: Counter[str] = Counter()
-        self._analyze = CountVectorizer().build_analyzer()
+        self._analyze = _vectorizer().build_analyzer()
 
     def add(self, texts: Iterable[str]) -> None:
         """Counts in how many texts each term stands; terms are lower-cased runs of two or more word characters."""
@@ -74,5 +74,12 @@ class Vocabulary:
         return cls(table["term"].to_pylist(), table["frequency"].to_numpy(), texts)
 
     @cached_property
-    def _counter(self) -> CountVectorizer:
-        return CountVectorizer(vocabulary=self.terms)
+    def _counter(self) -> Any:
+        return _vectorizer(vocabulary=self.terms)
+
+
+def _vectorizer(**options: Any) -> Any:
+    # Importing scikit-learn takes a second, in every process, which most never need.
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(**options)
