@@ -6,9 +6,12 @@ for each document; ours has no auxiliary task there, for the label side is compu
 λ = 1 adds.
 """
 
-import os
+import json
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,6 @@ import scipy.sparse as sp
 import torch
 
 from benchmarks.ofde import ENCODER, source_of
-from benchmarks.peers import bring
 from raytagger.corpus import read_labels
 from raytagger.encoders.locate import locate
 from raytagger.fit.inputs import Inputs
@@ -34,14 +36,6 @@ from raytagger.tables import table
 
 DATA = "debtags"
 BATCH, TURNS = 64, 3
-PEERS = (
-    "datasets==4.4.1",
-    "accelerate==1.12.0",
-    "dill==0.4.0",
-    "multiprocess==0.70.18",
-    "xxhash==3.6.0",
-    "psutil==7.1.3",
-)
 PLAIN = TrainSettings(batch_size=BATCH, auxiliary=0.0, anchor=0.0, pseudo_unseen=0.0)
 
 
@@ -61,11 +55,11 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
             "ours, 50,000 labels": make_loop(encoder, PLAIN, widened(inputs, 50_000)),
             "ours, λ = 1": make_loop(encoder, replace(PLAIN, auxiliary=1.0), inputs),
         }
-        theirs = peer(run, inputs, steps * turns, folder)
+        theirs = start_peer(run, steps, turns, folder)
         for turn in range(turns):
             for name, loop in loops.items():
                 seconds.setdefault(name, []).append(timed(loop, turn * steps, steps))
-            seconds.setdefault("sentence-transformers", []).append(next(theirs))
+            seconds.setdefault("sentence-transformers", []).append(theirs())
     step_s = {name: float(np.median(found)) for name, found in seconds.items()}
     print(table([[name, f"{value:.2f}"] for name, value in step_s.items()], ["row", "CPU s a step"]))
     return {
@@ -114,60 +108,32 @@ def widened(inputs: Inputs, labels: int) -> Inputs:
     )
 
 
-def peer(run: FitRun, inputs: Inputs, steps: int, folder: str) -> Any:
-    """CPU seconds a step of sentence-transformers' trainer, a turn at a time: six steps, or two when quick."""
-    os.environ["TQDM_DISABLE"] = "1"
-    bring(*PEERS)
-    from datasets import Dataset  # pyright: ignore[reportMissingImports] - a rival's
-    from sentence_transformers import (
-        SentenceTransformer,
-        SentenceTransformerTrainer,
-        SentenceTransformerTrainingArguments,
-    )
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-    from transformers import TrainerCallback
-
+def start_peer(run: FitRun, steps: int, turns: int, folder: str) -> Callable[[], float]:
+    """A function that trains a turn with sentence-transformers' trainer and gives its CPU seconds a step."""
     labels = read_labels(Store(), run.source.labels)
-    documents = (
-        pq.read_table(run.source.documents, columns=["text", "labels", "split"]).slice(0, 40_000).to_pylist()
-    )
+    rows = pq.read_table(run.source.documents, columns=["text", "labels", "split"]).to_pylist()
     pairs = [
         (row["text"], labels.full_texts[labels.index[row["labels"][0]]])
-        for row in documents
+        for row in rows
         if row["split"] == "train" and row["labels"] and row["labels"][0] in labels.index
-    ][: BATCH * steps]
-    model = SentenceTransformer(locate(run.encoder.path, Store()), device="cpu")
-    model.max_seq_length = run.encoder.max_tokens
-    times: list[float] = []
+    ]
+    task = {
+        "model": str(locate(run.encoder.path, Store())),
+        "max_tokens": run.encoder.max_tokens,
+        "batch": BATCH,
+        "steps": steps,
+        "pairs": pairs[: BATCH * steps * turns],
+        "output": f"{folder}/peer",
+    }
+    command = [sys.executable, "-m", "benchmarks.train_step_peer"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.started = time.process_time()
+    def ask(line: str) -> str:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            times.append(time.process_time() - self.started)
-
-    per_turn = steps // (1 if steps == 2 else TURNS)
-    for turn in range(steps // per_turn):
-        part = pairs[turn * per_turn * BATCH : (turn + 1) * per_turn * BATCH]
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=f"{folder}/peer",
-            per_device_train_batch_size=BATCH,
-            num_train_epochs=1,
-            max_grad_norm=1.0,
-            report_to=[],
-            save_strategy="no",
-            use_cpu=True,
-            disable_tqdm=True,
-        )
-        data = Dataset.from_dict({"anchor": [a for a, _ in part], "positive": [b for _, b in part]})
-        trainer = SentenceTransformerTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=data,
-            loss=MultipleNegativesRankingLoss(model),
-            callbacks=[Clock()],
-        )
-        times.clear()
-        trainer.train()
-        yield float(np.mean(times))
+    if ask(json.dumps(task)) != "ready":
+        sys.exit("sentence-transformers' trainer did not start")
+    return lambda: float(ask("go"))

@@ -83,7 +83,10 @@ class OneSidedTask:
         return [group for group in groups if group["params"]]
 
     def steps(self, step: int, parts: int) -> Iterator[Step]:
-        """This worker's share of a step, texts alike in length together, cut to `train.batch_tokens / parts`."""
+        """This worker's share of a step, texts alike in length together, cut to `train.batch_tokens / parts`.
+
+        Labels are projected once for each of these, so that they are as large as the memory allows.
+        """
         rank, budget = self.place.rank, self._budget // parts
         documents = self.inputs.train_N[self.documents.of_worker(step, rank)]
         labels = self.texts.of_worker(step, rank) if self.texts else np.zeros(0, np.int64)
@@ -97,7 +100,8 @@ class OneSidedTask:
             yield Step(None, self._auxiliary(labels[batch]))
 
     def _documents(self, documents: np.ndarray) -> Task:
-        texts, share = self._batch(self._rows[0], documents), 1 / self.documents.size
+        texts, order = self._batches(self._rows[0], documents)
+        documents, share = documents[order], 1 / self.documents.size
         if self._anchor_ND is None:
             return Task(texts, self._gold[documents], share)
         anchor_BD = torch.from_numpy(self._anchor_ND[documents].astype(np.float32)).to(self.place.device)
@@ -105,8 +109,13 @@ class OneSidedTask:
 
     def _auxiliary(self, places: np.ndarray) -> Task:
         assert self.texts is not None
-        texts = self._batch(self._rows[1], self._auxiliary_A[places])
-        return Task(texts, self._twins[places], 1 / self.texts.size)
+        texts, order = self._batches(self._rows[1], self._auxiliary_A[places])
+        return Task(texts, self._twins[places[order]], 1 / self.texts.size)
+
+    def _batches(self, rows: Ragged, wanted: np.ndarray) -> tuple[tuple[Texts, ...], np.ndarray]:
+        """Texts in batches that the device encodes fast, and the order that they are in."""
+        batches = length_batches(rows.length[wanted], min(self._budget, pass_budget(self.place.device)))
+        return tuple(self._batch(rows, wanted[batch]) for batch in batches), np.concatenate(batches)
 
     def longest_step(self) -> int:
         """The step of the first epoch with the most padded tokens: if it fits the memory, all do."""
@@ -235,7 +244,12 @@ def choose_anchor(job: FitJob, inputs: Inputs) -> np.ndarray:
 
 
 def train_budget(device: str) -> int:
-    """Padded tokens of one forward and backward pass: what fits a core's caches, or a GPU's memory."""
+    """Padded tokens of one forward and backward pass: what the memory holds."""
+    return 8_192 if device == "cpu" else 32_768
+
+
+def pass_budget(device: str) -> int:
+    """Padded tokens that go through the encoder at once: what fits a core's caches, or keeps a GPU busy."""
     return 2_048 if device == "cpu" else 32_768
 
 

@@ -122,11 +122,12 @@ def _positive_scores(scored: Scored) -> torch.Tensor:
 
 def _log_sum_exp(scored: Scored, without_positives: bool) -> torch.Tensor:
     """Float (B,), chunk by chunk; the backward pass computes a chunk's scores anew."""
-    parts = []
-    for start in range(0, len(scored.label_LD), scored.chunk):
-        labels_CD = scored.label_LD[start : start + scored.chunk]
-        masked = scored.positives.shard(start, start + scored.chunk) if without_positives else None
+    parts, start = [], 0
+    for labels_CD in scored.label_LD.split(scored.chunk) if len(scored.label_LD) else ():
+        stop = start + len(labels_CD)
+        masked = scored.positives.shard(start, stop) if without_positives else None
         parts.append(_recomputed(_chunk_lse, scored.doc_BD, labels_CD, scored.temperature, masked))
+        start = stop
     if not parts:
         return scored.doc_BD.new_full((len(scored.doc_BD),), MASKED)
     return torch.logsumexp(torch.stack(parts), 0)

@@ -49,13 +49,13 @@ class Task(NamedTuple):
     """Texts of one task, and their part of a training step.
 
     Attributes:
-        texts: of this worker.
-        gold: bool CSR (B, M), their labels among the task's.
+        texts: of this worker, in batches that are encoded one after another and scored together.
+        gold: bool CSR (B, M), their labels among the task's, in the same order.
         share: one over the texts of the whole step.
         anchor_BD: float32 (B, D), the texts by the encoder before training, unit rows; None for no anchor.
     """
 
-    texts: Texts
+    texts: tuple[Texts, ...]
     gold: sp.csr_matrix
     share: float
     anchor_BD: torch.Tensor | None = None
@@ -102,7 +102,7 @@ class OneSided(torch.nn.Module):
         return loss
 
     def _task(self, task: Task, label_M: torch.Tensor) -> torch.Tensor:
-        doc_BD = F.normalize(self.encoder(task.texts).float(), dim=1)
+        doc_BD = F.normalize(torch.cat([self.encoder(texts).float() for texts in task.texts]), dim=1)
         positives = to_positives(task.gold, doc_BD.device)
         anchored = self._anchored(doc_BD, task.anchor_BD) * task.share
         if self._group is not None:

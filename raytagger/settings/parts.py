@@ -59,7 +59,7 @@ class TrainSettings:
     max_steps: int = 0  # stop after so many steps; 0: after all epochs
     max_cpu_s: float = 0.0  # stop after so many CPU seconds of all workers together; 0: no limit
     batch_size: int = 64  # documents of a step, over all workers
-    batch_tokens: int = 0  # padded tokens that go through the encoder at once; 0: by device
+    batch_tokens: int = 0  # padded tokens of a forward and backward pass; 0: by device
     learning_rate: float = 1e-4  # of the encoder
     projection_rate: float = 1e-3  # learning rate of the label projection
     weight_decay: float = 0.01
