@@ -26,7 +26,7 @@ from raytagger.fit.guard import measure as measure_figures
 from raytagger.fit.guard import spread
 from raytagger.fit.inputs import Ragged
 from raytagger.fit.schedule import rate_share
-from raytagger.objectives.losses import Scored, decoupled_softmax
+from raytagger.objectives.losses import Labels, Scored, decoupled_softmax
 from raytagger.objectives.ofde import to_positives
 from raytagger.objectives.projection import LabelProjection, least_squares
 from raytagger.store import Store
@@ -127,12 +127,12 @@ def train(corpus: Corpus, both: bool, with_unseen: bool, auxiliary: float, steps
         rows = corpus.train_N[batches.step(step)]
         doc_BD = documents(corpus.documents, rows)
         positives = to_positives(gold[rows], doc_BD.device)
-        loss = decoupled_softmax(Scored(doc_BD, embed(main), positives, TEMPERATURE, CHUNK)) / BATCH
+        loss = decoupled_softmax(Scored(doc_BD, Labels.of(embed(main)), positives, TEMPERATURE, CHUNK)) / BATCH
         if auxiliary:
             chosen = texts.step(step)
             own = identity[chosen]
             own_BD, positives = documents(corpus.labels, chosen), to_positives(own, doc_BD.device)
-            scored = Scored(own_BD, embed(every), positives, TEMPERATURE, CHUNK)
+            scored = Scored(own_BD, Labels.of(embed(every)), positives, TEMPERATURE, CHUNK)
             loss = loss + auxiliary * decoupled_softmax(scored) / BATCH
         optimizer.zero_grad()
         loss.backward()

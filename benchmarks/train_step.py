@@ -129,7 +129,8 @@ def start_peer(run: FitRun, steps: int, turns: int, folder: str) -> Callable[[],
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(line: str) -> str:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(line + "\n")
         process.stdin.flush()
         return process.stdout.readline().strip()

@@ -137,12 +137,13 @@ class Loop:
         wanted = self._task.wanted_steps
         state.parts = self._fitting_parts()
         started, cpu = time.perf_counter(), time.process_time()
-        for step in range(min(PROBES, wanted)):
+        probes = min(PROBES, wanted)
+        for step in range(probes):
             self._backward(step)
         self._optimizer.zero_grad()
         step_s, step_cpu_s = (
-            (time.perf_counter() - started) / PROBES,
-            self._total(time.process_time() - cpu) / PROBES,
+            (time.perf_counter() - started) / probes,
+            self._total(time.process_time() - cpu) / probes,
         )
         started, cpu = time.perf_counter(), time.process_time()
         self._task.measure()

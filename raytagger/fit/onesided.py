@@ -177,10 +177,7 @@ class OneSidedTask:
 
     def _used(self) -> np.ndarray:
         """The training documents that some step reads."""
-        if self.wanted_steps > self.steps_an_epoch:
-            return self.inputs.train_N
-        steps = [self.documents.step(step) for step in range(self.wanted_steps)]
-        return self.inputs.train_N[np.sort(np.concatenate(steps))]
+        return self.inputs.train_N[_taken(self.documents, self.wanted_steps)]
 
     def _keep_lower(self, cache: Path) -> None:
         """Puts what the frozen layers make of the texts in the place of their token ids."""
@@ -188,7 +185,7 @@ class OneSidedTask:
             return
         inputs, kept = self.inputs, []
         documents = np.unique(np.concatenate([self._used(), inputs.validation_N, inputs.held_N]))
-        labels = np.arange(len(inputs.labels))
+        labels = self._auxiliary_A[_taken(self.texts, self.wanted_steps)] if self.texts else np.zeros(0, np.int64)
         width = int(self._encoder.model.config.hidden_size)
         for name, rows, needed in (("documents", inputs.documents, documents), ("labels", inputs.labels, labels)):
 
@@ -241,6 +238,13 @@ def choose_anchor(job: FitJob, inputs: Inputs) -> np.ndarray:
         drawn = np.random.default_rng([job.train.seed, 4]).choice(untrained, ANCHORS_AT_MOST, replace=False)
         untrained = np.sort(drawn)
     return untrained
+
+
+def _taken(batches: Batches, steps: int) -> np.ndarray:
+    """The members that so many steps take, int64 in order."""
+    if steps > batches.steps_an_epoch:
+        return np.arange(batches.rows)
+    return np.sort(np.concatenate([batches.step(step) for step in range(steps)]))
 
 
 def train_budget(device: str) -> int:

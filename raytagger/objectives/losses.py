@@ -1,4 +1,4 @@
-"""Losses over unit document and label vectors whose memory is bounded by a chunk of labels, not by all of them.
+"""Losses over unit document and label vectors. With many labels their memory is a chunk's, not that of all labels.
 
 Every loss is a sum over the documents given; the caller divides by the documents of the whole batch, so that parts,
 workers and shards of labels add up to the same number.
@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from raytagger.errors import SettingsError
 
 MASKED = -1e9  # finite: a row whose every label is masked must not give nan
+KEPT_AT_MOST = 1 << 26  # numbers that a loss keeps for its backward pass; with more it computes chunks anew
 
 
 class Positives(NamedTuple):
@@ -42,20 +43,37 @@ class Positives(NamedTuple):
         return Positives(self.row_P[inside_P], self.column_P[inside_P] - start, self.weight_P[inside_P])
 
 
+class Labels(NamedTuple):
+    """The vectors of L labels, made a chunk at a time and only where they are read.
+
+    Attributes:
+        total: L.
+        vectors: places, as a slice or int64 (C,) -> float (C, D), unit rows.
+    """
+
+    total: int
+    vectors: Callable[[slice | torch.Tensor], torch.Tensor]
+
+    @staticmethod
+    def of(label_LD: torch.Tensor) -> Labels:
+        """Vectors that are there already."""
+        return Labels(len(label_LD), label_LD.__getitem__)
+
+
 class Scored(NamedTuple):
-    """What a loss reads: (B, D) and (L, D) unit vectors, the positives, and how they are scored.
+    """What a loss reads: documents and labels as unit vectors, the positives, and how they are scored.
 
     Attributes:
         doc_BD: float (B, D).
-        label_LD: float (L, D); this worker's labels only where `group` is set.
-        positives: with columns of `label_LD`.
+        labels: L labels; this worker's only where `group` is set.
+        positives: with columns of `labels`.
         temperature: cosines are divided by it.
         chunk: labels scored at once.
         group: the workers that hold the other labels, or None where all labels are here.
     """
 
     doc_BD: torch.Tensor
-    label_LD: torch.Tensor
+    labels: Labels
     positives: Positives
     temperature: float
     chunk: int
@@ -79,8 +97,8 @@ def softmax(scored: Scored) -> torch.Tensor:
 def bce(scored: Scored) -> torch.Tensor:
     """Binary cross-entropy of every label, summed over labels."""
     total = scored.doc_BD.new_zeros(())
-    for labels_CD in scored.label_LD.split(scored.chunk):
-        total = total + _recomputed(_softplus_sum, scored.doc_BD, labels_CD, scored.temperature)
+    for part in _of_chunks(scored, lambda score_BC, _: F.softplus(score_BC).sum()):
+        total = total + part
     return total - _positive_scores(scored).sum()
 
 
@@ -117,41 +135,44 @@ def find_loss(name: str) -> Callable[[Scored], torch.Tensor]:
 def _positive_scores(scored: Scored) -> torch.Tensor:
     """Float (P,)."""
     row_P, column_P, _ = scored.positives
-    return (scored.doc_BD[row_P] * scored.label_LD[column_P]).sum(1) / scored.temperature
+    return (scored.doc_BD[row_P] * scored.labels.vectors(column_P)).sum(1) / scored.temperature
 
 
 def _log_sum_exp(scored: Scored, without_positives: bool) -> torch.Tensor:
-    """Float (B,), chunk by chunk; the backward pass computes a chunk's scores anew."""
-    parts, start = [], 0
-    for labels_CD in scored.label_LD.split(scored.chunk) if len(scored.label_LD) else ():
-        stop = start + len(labels_CD)
-        masked = scored.positives.shard(start, stop) if without_positives else None
-        parts.append(_recomputed(_chunk_lse, scored.doc_BD, labels_CD, scored.temperature, masked))
-        start = stop
+    """Float (B,)."""
+
+    def over_chunk(score_BC: torch.Tensor, positives: Positives) -> torch.Tensor:
+        if without_positives:
+            mask_BC = torch.zeros_like(score_BC, dtype=torch.bool)
+            mask_BC[positives.row_P, positives.column_P] = True
+            score_BC = score_BC.masked_fill(mask_BC, MASKED)
+        return torch.logsumexp(score_BC, 1)
+
+    parts = _of_chunks(scored, over_chunk)
     if not parts:
         return scored.doc_BD.new_full((len(scored.doc_BD),), MASKED)
     return torch.logsumexp(torch.stack(parts), 0)
 
 
-def _recomputed(function: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
-    result = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
-    assert isinstance(result, torch.Tensor)
-    return result
+def _of_chunks(scored: Scored, function: Callable[[torch.Tensor, Positives], torch.Tensor]) -> list[torch.Tensor]:
+    """A function of the scores of each chunk of labels, (B, C), and of the positives among them."""
 
+    def of_chunk(doc_BD: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        score_BC = _full(doc_BD @ scored.labels.vectors(slice(start, stop)).T) / scored.temperature
+        return function(score_BC, scored.positives.shard(start, stop))
 
-def _chunk_lse(
-    doc_BD: torch.Tensor, label_CD: torch.Tensor, temperature: float, masked: Positives | None
-) -> torch.Tensor:
-    score_BC = _full(doc_BD @ label_CD.T) / temperature
-    if masked is not None:
-        mask_BC = torch.zeros_like(score_BC, dtype=torch.bool)
-        mask_BC[masked.row_P, masked.column_P] = True
-        score_BC = score_BC.masked_fill(mask_BC, MASKED)
-    return torch.logsumexp(score_BC, 1)
-
-
-def _softplus_sum(doc_BD: torch.Tensor, label_CD: torch.Tensor, temperature: float) -> torch.Tensor:
-    return F.softplus(_full(doc_BD @ label_CD.T) / temperature).sum()
+    (documents, width), labels = scored.doc_BD.shape, scored.labels.total
+    recomputed = (documents + width) * labels > KEPT_AT_MOST
+    parts: list[Any] = []
+    for start in range(0, labels, scored.chunk):
+        bounds = start, min(start + scored.chunk, labels)
+        if recomputed:
+            parts.append(
+                checkpoint(of_chunk, scored.doc_BD, *bounds, use_reentrant=False, preserve_rng_state=False)
+            )
+        else:
+            parts.append(of_chunk(scored.doc_BD, *bounds))
+    return parts
 
 
 def _full(score_BC: torch.Tensor) -> torch.Tensor:

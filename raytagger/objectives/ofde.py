@@ -22,7 +22,7 @@ import torch.distributed
 import torch.nn.functional as F
 
 from raytagger.encoders.module import DocumentEncoder, Texts
-from raytagger.objectives.losses import Positives, Scored, divergence, find_loss, gather
+from raytagger.objectives.losses import Labels, Positives, Scored, divergence, find_loss, gather
 from raytagger.objectives.projection import LabelProjection
 from raytagger.schema import BoolArray
 from raytagger.settings import TrainSettings
@@ -108,9 +108,9 @@ class OneSided(torch.nn.Module):
         if self._group is not None:
             doc_BD = gather(doc_BD, self._group).flatten(0, 1)
             positives, label_M = self._own_shard(positives, len(doc_BD), label_M)
-        label_MD = self.projection(self._side.label_LE[label_M])
+        labels = Labels(len(label_M), lambda at: self.projection(self._side.label_LE[label_M[at]]))
         settings = self._settings
-        scored = Scored(doc_BD, label_MD, positives, settings.temperature, settings.label_chunk, self._group)
+        scored = Scored(doc_BD, labels, positives, settings.temperature, settings.label_chunk, self._group)
         return self._loss(scored) * task.share + anchored
 
     def _anchored(self, doc_BD: torch.Tensor, before_BD: torch.Tensor | None) -> torch.Tensor:
