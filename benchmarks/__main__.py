@@ -20,6 +20,7 @@ NAMES = {
     "stream_memory": "the driver's memory at 60,000 and at 600,000 documents",
     "train_step": "CPU seconds of a training step, ours over sentence-transformers' trainer; 50,000 labels",
     "collapse": "the fall of zero-shot when both sides are trained, and OF-DE beside it, as curves",
+    "projection": "the start of the label projection: least squares over random",
     "switches": "λ and the two switches for unseen labels on three data sets",
     "large_labels": "78,741 labels: bank, tagging, evaluation; time and memory",
 }
