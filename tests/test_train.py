@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -69,6 +70,14 @@ def test_labels_shared_by_workers_train_the_same_weights(prepared, undisturbed):
 def test_what_is_wrong_in_a_worker_is_told_at_once(prepared):
     with pytest.raises(SettingsError, match=r"train.frozen_layers; got 7"):
         train_with(prepared, "wrong", make_task, 1, frozen_layers=7)
+
+
+def test_places_may_be_relative(encoder, tmp_path, monkeypatch):
+    """As in the shipped run files; every worker of Ray Train has a working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    beside = dataclasses.replace(encoder, path=os.path.relpath(encoder.path))
+    fitted = fit(tiny_run(beside, "models/ofde", max_steps=2, evaluations=1))
+    assert load("models/ofde").bundle_id == fitted.version
 
 
 def test_a_fitted_bundle_tags_evaluates_and_takes_new_labels(encoder, bucket):

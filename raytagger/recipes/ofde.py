@@ -16,6 +16,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, check_places, index_labels
 from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
 from raytagger.settings import FitRun, fingerprint, to_values
-from raytagger.store import Store
+from raytagger.store import Store, absolute
 from raytagger.stream.run import connected
 
 
@@ -53,22 +54,23 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     labels = read_run_labels(run, store)
     prepared = prepare(run, store, labels, progress, say)
     say(_story(prepared.inputs))
-    job = FitJob(
-        prepared.uri,
-        run.encoder,
-        run.train,
-        run.storage,
-        run.labels.unseen_in_negatives,
-        run.labels.unseen_in_auxiliary,
-    )
+    job = _job(run, prepared)
     with connected(run.cluster):
         key = fingerprint(job.train, inputs=prepared.uri, encoder=run.encoder, labels=run.labels)
-        uri = run_uri(run.output.bundle, key, count_workers(run.cluster))
+        uri = run_uri(absolute(run.output.bundle), key, count_workers(run.cluster))
         trained = train(job, make_task, uri, run.cluster, progress, say)
     version = _publish(run, store, labels, prepared, job, trained)
     count = int(prepared.inputs.trained_L.sum())
     seconds = time.perf_counter() - started
     return Fitted(run.output.bundle, version, len(labels), count, prepared.encoded, prepared.report, seconds)
+
+
+def _job(run: FitRun, prepared: Prepared) -> FitJob:
+    """What the workers are given: places that mean the same in the working directory of each."""
+    encoder, switches = run.encoder, (run.labels.unseen_in_negatives, run.labels.unseen_in_auxiliary)
+    if Path(encoder.path).expanduser().is_dir():
+        encoder = replace(encoder, path=absolute(encoder.path))
+    return FitJob(absolute(prepared.uri), encoder, run.train, run.storage, *switches)
 
 
 def make_task(job: FitJob, place: Place, inputs: Inputs, cache: Path) -> OneSidedTask:

@@ -210,6 +210,11 @@ def local_path(uri: str) -> Path:
     return Path(uri).expanduser()
 
 
+def absolute(uri: str) -> str:
+    """A URI that means the same in every working directory."""
+    return uri if "://" in uri else str(local_path(uri).absolute())
+
+
 def split_s3(uri: str, with_key: bool = False) -> tuple[str, str]:
     """Bucket and key of an `s3://` URI; the key may be empty unless `with_key`.
 
