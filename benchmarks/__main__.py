@@ -22,6 +22,16 @@ NAMES = {
     "collapse": "the fall of zero-shot when both sides are trained, and OF-DE beside it, as curves",
     "projection": "the start of the label projection: least squares over random",
     "switches": "λ and the two switches for unseen labels on three data sets",
+    "tfidf": "raw text to 1-2-gram TF-IDF: documents a CPU second over scikit-learn's and PECOS's vectorisers",
+    "beam": "beam search over PECOS's own weights: documents a CPU second, 20,000 and 200,000 labels",
+    "beam_single": "the same, one document at a time",
+    "beam_dense": "the same with dense features beside the sparse ones",
+    "text_to_tags": "raw text to tags over PECOS's text pipeline and over scikit-learn with PECOS",
+    "ranker": "CPU seconds of training the rankers over PECOS's, on the same instances",
+    "xrlinear": "linear trees on debtags, debian_seealso and gnd_tibcore beside PECOS, Omikuji, napkinXC",
+    "growth": "time a document and memory from a thousand to a million labels, as a plot",
+    "tree_memory": "a 200,000-label model in two processes: shared memory, opening, imports, compilation",
+    "cluster_labels": "a million labels cut into a tree: memory, CPU seconds, likeness beside PECOS's",
     "large_labels": "78,741 labels: bank, tagging, evaluation; time and memory",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,8 @@ labels_app = typer.Typer(no_args_is_help=True, help="Label sets and their versio
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(tags_app, name="tags")
 app.add_typer(labels_app, name="labels")
+import_app = typer.Typer(no_args_is_help=True, help="Models of other programs as bundles.")
+app.add_typer(import_app, name="import")
 
 RunFile = Annotated[str, typer.Argument(metavar="RUN.toml", help="A run file, or the name of a shipped one.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=v", help="Overrides a key of the run file.")]
@@ -118,18 +121,41 @@ def evaluate(
         splits = tuple(filter(None, zero_shot_split.split(",")))
         asked = Asked(split, splits, group, limit, details=html_file is not None)
         figures, page = evaluate_beside([bundle, *(beside or ())], labels, source, asked, progress)
-    if html_file:
-        html_file.parent.mkdir(parents=True, exist_ok=True)
-        html_file.write_text(page, encoding="utf-8")
-    if json_file:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures, indent=1) + "\n")
     for line in figure_lines(figures):
         show(line)
-    if json_file:
-        show(f"all figures: {json_file}")
-    if html_file:
-        show(f"report: {html_file}")
+    written = [("all figures", json_file, json.dumps(figures, indent=1) + "\n"), ("report", html_file, page)]
+    for what, file, text in written:
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            show(f"{what}: {file}")
+
+
+@app.command()
+def explain(
+    bundle: Bundle,
+    text: Annotated[str, typer.Option(help="The document's text.")],
+    label: Annotated[
+        list[str] | None, typer.Option(help="A label's id; repeatable. Default: the best ones.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tells why labels have their scores, for bundles of method xrlinear.
+
+    Example: raytagger explain models/xrlinear --text "A fast PDF viewer" --label works-with-format::pdf
+    """
+    from raytagger.bundle import load, named
+    from raytagger.bundle.tree import TreeTagger
+    from raytagger.errors import BundleError
+
+    with explained_errors():
+        tagger = load(bundle)
+        if not isinstance(tagger, TreeTagger):
+            raise BundleError("only bundles of kind tree explain themselves", got=tagger.manifest["kind"])
+        labels = label or [name for name, _ in named(tagger.tag([text], tagger.keep_k), tagger.labels)[0]]
+        found = [tagger.explain(text, name) for name in labels]
+    told = "\n\n".join("\n".join(one.lines()) for one in found)
+    show_json([asdict(one) for one in found]) if as_json else show(told)
 
 
 @app.command()
@@ -177,10 +203,8 @@ def doctor(
 
     with explained_errors():
         findings = examine(storage)
-    if as_json:
-        show_json([vars(finding) for finding in findings])
-    else:
-        show("\n".join(line for finding in findings for line in finding.lines()))
+    lines = [line for finding in findings for line in finding.lines()]
+    show_json([vars(finding) for finding in findings]) if as_json else show("\n".join(lines))
     raise typer.Exit(0 if all(finding.works or finding.optional for finding in findings) else 1)
 
 
@@ -217,10 +241,8 @@ def corpus_debian(
     with explained_errors():
         corpus = build_debian(cache_folder() / "apt", minimum_tagged=minimum_tagged, progress=say)
         write_corpus(Store(), output, corpus.documents, corpus.labels, corpus.source)
-    if as_json:
-        show_json({"output": output, **corpus.source})
-    else:
-        show(f"{len(corpus.documents):,} documents, {len(corpus.labels):,} labels: {output}")
+    line = f"{len(corpus.documents):,} documents, {len(corpus.labels):,} labels: {output}"
+    show_json({"output": output, **corpus.source}) if as_json else show(line)
 
 
 @corpus_app.command("small")
@@ -251,11 +273,9 @@ def tags_history(uri: Table, as_json: Json = False) -> None:
 
     with explained_errors():
         commits = [commit for commit in TagTable(Store(), uri).history() if "run_id" in commit]
-    if as_json:
-        show_json(commits)
-        return
     names = ["version", "run_id", "bundle_id", "label_set_id", "documents_read", "documents_quarantined"]
-    show(table([[commit.get(name, "") for name in names] for commit in commits], names))
+    rows = [[commit.get(name, "") for name in names] for commit in commits]
+    show_json(commits) if as_json else show(table(rows, names))
 
 
 @tags_app.command("show")
@@ -272,12 +292,8 @@ def tags_show(uri: Table, doc_id: Annotated[str, typer.Argument(metavar="DOC")],
     if as_json:
         show_json(row)
         return
-    show(
-        table(
-            [[label, f"{score:.3f}"] for label, score in zip(row["label_ids"], row["scores"], strict=True)],
-            ["label", "score"],
-        )
-    )
+    tags = zip(row["label_ids"], row["scores"], strict=True)
+    show(table([[label, f"{score:.3f}"] for label, score in tags], ["label", "score"]))
     show(f"{row['outcome']}, bundle {row['bundle_id']}, run {row['run_id']}, {row['tagged_at']:%Y-%m-%d %H:%M}")
 
 
@@ -292,15 +308,9 @@ def tags_rejects(uri: Table, as_json: Json = False) -> None:
 
     with explained_errors():
         rows = TagTable(Store(), uri).quarantine().to_pylist()
-    if as_json:
-        show_json(rows)
-        return
-    show(
-        table(
-            [[row[name] for name in ("doc_id", "stage", "reason", "error")] for row in rows],
-            ["document", "stage", "reason", "error"],
-        )
-    )
+    names = ["doc_id", "stage", "reason", "error"]
+    cells = [[row[name] for name in names] for row in rows]
+    show_json(rows) if as_json else show(table(cells, ["document", *names[1:]]))
 
 
 @labels_app.command("embed")
@@ -357,6 +367,27 @@ def labels_apply(
         newer = apply(read_labels(store, labels), read_edits(store, edits_file))
         write_table(store, output, newer.to_table())
     show(f"{len(newer):,} labels, version {newer.fingerprint}: {output}")
+
+
+@import_app.command("pecos")
+def import_from_pecos(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What XLinearModel.save or Text2Text.save wrote.")],
+    output: Annotated[str, typer.Option(help="Where the bundle goes, local or s3://.")],
+    labels: Annotated[str, typer.Option(help="A label file in the order of PECOS's labels.")] = "",
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="A vectoriser's folder, or a file: a term a line.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Makes a bundle of a model that PECOS trained; it tags as PECOS does.
+
+    Example: raytagger import pecos models/xlinear --labels labels.parquet --output models/imported
+    """
+    from raytagger.recipes.import_pecos import import_pecos
+
+    with explained_errors():
+        imported = import_pecos(folder, output, labels, vocabulary, say=say)
+    show_json(imported.as_dict()) if as_json else show(imported.line())
 
 
 def main(arguments: list[str] | None = None) -> None:

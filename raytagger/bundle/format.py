@@ -3,7 +3,7 @@
 manifest.json     format, kind, resolved settings, label set, trained labels, licences, SHA-256 of every file
 labels.parquet    the label set with `train_count`, the training documents of each label
 README.md         the model card
-…                 what the kind needs: encoder/, label_LD.npy, terms.parquet
+…                 what the kind needs: encoder/, label_LD.npy, terms/
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from raytagger.store import Store, check_files, is_s3, join, read_manifest, writ
 
 FORMAT = 1
 LATEST = "latest.json"
-PACKAGES = ("raytagger", "numpy", "pyarrow", "ray", "scikit-learn", "torch", "transformers")
+PACKAGES = ("raytagger", "numba", "numpy", "pyarrow", "ray", "scikit-learn", "torch", "transformers")
 
 
 @dataclass(frozen=True)

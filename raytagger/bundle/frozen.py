@@ -161,7 +161,7 @@ def open_frozen(opened: Opened, store: Store, device: str) -> FrozenTagger:
     run = make_run(opened.manifest["settings"], FitRun, place=f"{opened.folder}/manifest.json")
     dense, sparse = uses_encoder(run.search.kind), uses_terms(run.search.kind)
     index = open_index(opened.folder, opened.manifest.get("index"))
-    vocabulary = Vocabulary.load(opened.folder / "terms.parquet") if sparse else None
+    vocabulary = _open_vocabulary(opened.folder) if sparse else None
     return FrozenTagger(
         bundle_id=opened.bundle_id,
         manifest=opened.manifest,
@@ -173,6 +173,11 @@ def open_frozen(opened: Opened, store: Store, device: str) -> FrozenTagger:
         vocabulary=vocabulary,
         terms=label_terms(vocabulary, opened.labels.full_texts, run.search.kind) if vocabulary else None,
     )
+
+
+def _open_vocabulary(folder: Path) -> Vocabulary:
+    older = folder / "terms.parquet"
+    return Vocabulary.load(older if older.is_file() else folder / "terms")
 
 
 def _read_matrix(path: Path) -> FloatArray:

@@ -6,10 +6,11 @@ from raytagger.bundle.dense import open_dense
 from raytagger.bundle.format import open_bundle
 from raytagger.bundle.frozen import open_frozen
 from raytagger.bundle.tagger import Tagger
+from raytagger.bundle.tree import open_tree
 from raytagger.errors import BundleError
 from raytagger.store import Store
 
-KINDS = {"frozen": open_frozen, "dense": open_dense}
+KINDS = {"frozen": open_frozen, "dense": open_dense, "tree": open_tree}
 
 
 def load(uri: str, store: Store | None = None, device: str = "auto") -> Tagger:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -72,6 +72,38 @@ class LabelSet:
     def active_L(self) -> BoolArray:
         """Boolean (L,), False for retired labels."""
         return np.array([status == ACTIVE for status in self.status], bool)
+
+    def mask(self, label_ids: Iterable[str]) -> BoolArray:
+        """Boolean (L,), True for these labels.
+
+        Raises:
+            CorpusError: an id that is no label's.
+        """
+        mask_L, unknown = np.zeros(len(self), bool), []
+        for label_id in label_ids:
+            if (label := self.index.get(label_id)) is None:
+                unknown.append(label_id)
+            else:
+                mask_L[label] = True
+        if unknown:
+            raise CorpusError("no such labels", got=unknown[:5], expected="ids of the label set")
+        return mask_L
+
+    def below(self, label_id: str) -> BoolArray:
+        """Boolean (L,), True for a label and all that have it as a parent, or a parent's parent, and so on.
+
+        Raises:
+            CorpusError: the id is no label's.
+        """
+        below_L, fresh = self.mask([label_id]), [label_id]
+        while fresh:
+            above = set(fresh)
+            fresh = []
+            for label, parents in enumerate(self.parents):
+                if not below_L[label] and above.intersection(parents):
+                    below_L[label] = True
+                    fresh.append(self.ids[label])
+        return below_L
 
     @cached_property
     def fingerprint(self) -> str:

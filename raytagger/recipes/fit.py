@@ -9,9 +9,10 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted
 from raytagger.recipes.frozen import fit_frozen
 from raytagger.recipes.ofde import fit_ofde
+from raytagger.recipes.xrlinear import fit_xrlinear
 from raytagger.settings import FitRun
 
-METHODS = {"frozen": fit_frozen, "ofde": fit_ofde}
+METHODS = {"frozen": fit_frozen, "ofde": fit_ofde, "xrlinear": fit_xrlinear}
 
 
 def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:

@@ -15,7 +15,7 @@ from raytagger.labels import LabelBank
 from raytagger.labels.bank import Banked
 from raytagger.progress import Progress
 from raytagger.schema import FloatArray
-from raytagger.search import MOST_TAGS, build_index, choose_kind, save_index
+from raytagger.search import MOST_TAGS, build_index, choose_index, save_index
 from raytagger.settings import FitRun
 from raytagger.store import Store, join, parent
 
@@ -65,7 +65,7 @@ def index_labels(
         folder: of the bundle.
         query_QD: document vectors to measure its recall with.
     """
-    kind = choose_kind(run.search.index, len(label_LD))
+    kind = choose_index(run.search.index, len(label_LD), "dense")
     if kind == "exact":
         return None
     index, facts = build_index(label_LD, kind, run.train.seed, query_QD)

@@ -25,7 +25,7 @@ from raytagger.encoders import load_encoder, save_encoder
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, check_places, embed_labels, index_labels
-from raytagger.search import choose_kind
+from raytagger.search import choose_index
 from raytagger.settings import FitRun, to_values
 from raytagger.store import Store
 from raytagger.vectors import TermCounts, Vocabulary
@@ -62,7 +62,7 @@ def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], No
         write_labels(folder, labels, counts.count_L)
         if uses_terms(run.search.kind):
             counts.terms.add(labels.full_texts)
-            Vocabulary.from_counts(counts.terms).save(folder / "terms.parquet")
+            Vocabulary.from_counts(counts.terms).save(folder / "terms")
         licences, encoded = _embed(run, store, labels, folder, progress)
         version = _publish(run, store, labels, counts, folder, licences)
     trained = int((counts.count_L > 0).sum())
@@ -129,7 +129,7 @@ def _index(run: FitRun, folder: Path) -> dict[str, Any] | None:
         return index_labels(run, np.load(folder / "label_LD.npy").astype(np.float32), folder)
     if run.search.index in ("hnsw", "ivf"):
         raise SettingsError("search.index", got=run.search.index, expected=f"auto or exact for {run.search.kind}")
-    choose_kind(run.search.index, 0)
+    choose_index(run.search.index, 0, "dense")
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from raytagger.corpus import LabelSet, list_documents, read_documents, read_labels
+from raytagger.corpus import LabelSet, read_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import load_encoder
 from raytagger.encoders.transformer import TransformerEncoder
@@ -21,12 +21,12 @@ from raytagger.fit.inputs import Inputs, Ragged, hide_labels, part_documents
 from raytagger.objectives.projection import start_projection
 from raytagger.progress import Progress
 from raytagger.recipes.fitted import embed_labels
+from raytagger.recipes.reading import corpus_files, part_by_split, read_training, to_matrix
 from raytagger.schema import FloatArray
 from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join
 
 DONE = "done.json"
-VALIDATION_SHARE = 0.05  # of the training documents where no validation split exists
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def prepare(
 
 def _key(run: FitRun, store: Store, labels: LabelSet, label_encoder: str) -> str:
     """Changes with whatever the inputs depend on, and with nothing else."""
-    files = [(entry.uri, entry.size, entry.stamp) for entry in list_documents(store, run.source)]
+    files = corpus_files(run, store)
     parts = [run.source, run.encoder.path, run.encoder.max_tokens, run.encoder.long, run.encoder.prompt]
     train = [run.train.seed, run.train.pseudo_unseen]
     return fingerprint(
@@ -130,53 +130,12 @@ def _read(
     ids: list[list[int]] = []
     gold: list[list[int]] = []
     split: list[str | None] = []
-    has_splits, read = False, 0
-    for texts, label_lists, splits in _chunks(run, store, report):
-        has_splits = has_splits or any(splits)
-        wanted = [row for row, name in enumerate(splits) if name in _wanted(run, has_splits)]
-        read += len(texts)
-        if wanted:
-            ids += encoder.tokenize([run.encoder.prompt + texts[row] for row in wanted]).ids
-        for row in wanted:
-            known = {labels.index[label] for label in label_lists[row] or () if label in labels.index}
-            gold.append(sorted(known))
-            split.append(splits[row])
-        progress("reading", read)
-    names = np.array([name or "" for name in split], object)
-    is_validation = names == run.source.validation_split
-    is_train = names == run.source.train_split if has_splits else ~is_validation
-    train_N, validation_N = np.flatnonzero(is_train), np.flatnonzero(is_validation)
-    if not len(validation_N) and len(train_N) > 1:
-        train_N, validation_N = _split_off(train_N, run.train.seed)
-    return _Corpus(Ragged.of(ids), _to_matrix(gold, len(labels)), train_N, validation_N)
-
-
-def _wanted(run: FitRun, has_splits: bool) -> tuple[str | None, ...]:
-    """Where no document has a split, all are for training."""
-    named = (run.source.train_split, run.source.validation_split)
-    return named if has_splits else (None, *named)
-
-
-def _chunks(
-    run: FitRun, store: Store, report: CorpusReport
-) -> Iterator[tuple[list[str], list[list[str] | None], list[str | None]]]:
-    for chunk in read_documents(store, run.source):
-        report.add(chunk)
-        documents = chunk.documents
-        yield documents["text"].to_pylist(), documents["labels"].to_pylist(), documents["split"].to_pylist()
-
-
-def _split_off(train_N: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A twentieth of the training documents for validation."""
-    count = max(1, round(VALIDATION_SHARE * len(train_N)))
-    chosen = np.random.default_rng([seed, 3]).choice(train_N, count, replace=False)
-    return np.setdiff1d(train_N, chosen), np.sort(chosen)
-
-
-def _to_matrix(gold: list[list[int]], labels: int) -> sp.csr_matrix:
-    indptr = np.concatenate([[0], np.cumsum([len(row) for row in gold])]).astype(np.int64)
-    indices = np.array([label for row in gold for label in row], np.int64)
-    return sp.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=(len(gold), labels))
+    for part in read_training(run, store, labels, report, progress):
+        if part.texts:
+            ids += encoder.tokenize([run.encoder.prompt + text for text in part.texts]).ids
+        gold += part.gold
+        split += part.split
+    return _Corpus(Ragged.of(ids), to_matrix(gold, len(labels)), *part_by_split(run, split))
 
 
 def _assemble(

@@ -4,16 +4,17 @@ from raytagger.search.approximate import (
     DenseSearch,
     LabelIndex,
     build_index,
-    choose_kind,
     open_index,
     save_index,
 )
+from raytagger.search.choose import choose_index
 from raytagger.search.exact import (
     ConstantScorer,
     DenseScorer,
     Scorer,
     SparseLabels,
     SparseScorer,
+    nothing,
     search_exact,
 )
 from raytagger.search.keep import MOST_TAGS, keep_tags
@@ -28,8 +29,9 @@ __all__ = [
     "SparseLabels",
     "SparseScorer",
     "build_index",
-    "choose_kind",
+    "choose_index",
     "keep_tags",
+    "nothing",
     "open_index",
     "save_index",
     "search_exact",

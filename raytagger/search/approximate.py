@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from raytagger.errors import CapacityError, SettingsError
+from raytagger.errors import CapacityError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.search.exact import DenseScorer, search_exact
 from raytagger.vectors import merge_top_k, top_k
 
-KINDS = ("auto", "exact", "hnsw", "ivf")
-EXACT_UP_TO = 100_000  # labels; below, exact search costs less than encoding the document
 EFFORTS = {"hnsw": (32, 64, 128, 256, 512), "ivf": (4, 8, 16, 32, 64, 128)}  # efSearch, nprobe
 RECALL_WANTED = 0.98  # of the ten best labels
 NEIGHBOURS, BUILD_EFFORT = 32, 200  # of HNSW
@@ -107,19 +105,6 @@ def _search_few(doc_BD: FloatArray, label_LD: FloatArray, rows: np.ndarray, k: i
         return found
     label_BK = np.where(found.label_BK == PAD, PAD, rows[np.maximum(found.label_BK, 0)]).astype(np.int32)
     return Scores(label_BK, found.score_BK)
-
-
-def choose_kind(asked: str, labels: int) -> str:
-    """`exact`, `hnsw` or `ivf` for `search.index`; `auto` is exact up to 100,000 labels, then HNSW.
-
-    Raises:
-        SettingsError: an unknown kind.
-    """
-    if asked not in KINDS:
-        raise SettingsError("search.index", got=asked, expected=", ".join(KINDS))
-    if asked == "auto":
-        return "exact" if labels <= EXACT_UP_TO else "hnsw"
-    return asked
 
 
 def build_index(

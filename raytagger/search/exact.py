@@ -90,11 +90,11 @@ def search_exact(scorers: Sequence[Scorer], documents: int, allowed_L: BoolArray
         _search_rows(scorers, slice(start, min(start + ROWS, documents)), allowed_L, k)
         for start in range(0, documents, ROWS)
     ]
-    return Scores.concatenate(parts) if parts else _nothing(0, k)
+    return Scores.concatenate(parts) if parts else nothing(0, k)
 
 
 def _search_rows(scorers: Sequence[Scorer], rows: slice, allowed_L: BoolArray, k: int) -> Scores:
-    best = _nothing(rows.stop - rows.start, k)
+    best = nothing(rows.stop - rows.start, k)
     for start in range(0, len(allowed_L), LABELS):
         labels = slice(start, min(start + LABELS, len(allowed_L)))
         score_BL = scorers[0].block(rows, labels)
@@ -107,5 +107,6 @@ def _search_rows(scorers: Sequence[Scorer], rows: slice, allowed_L: BoolArray, k
     return best
 
 
-def _nothing(rows: int, k: int) -> Scores:
+def nothing(rows: int, k: int) -> Scores:
+    """A result without any label."""
     return Scores(np.full((rows, k), PAD, np.int32), np.full((rows, k), -np.inf, np.float32))

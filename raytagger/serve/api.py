@@ -16,6 +16,7 @@ from raytagger import __version__
 from raytagger.bundle import Tagger, named
 from raytagger.corpus import LabelSet
 from raytagger.errors import CorpusError
+from raytagger.schema import BoolArray
 from raytagger.serve.models import Health, Refusal, TagAnswer, TagRequest
 from raytagger.serve.tokens import TokenGate
 
@@ -71,12 +72,26 @@ class _Routes:
 
     def _answer(self, request: TagRequest) -> dict[str, Any]:
         labels = self._tagger.labels
-        scores = self._tagger.tag(request.texts, request.k)
+        allowed_L = _allowed(request, labels)
+        if allowed_L is None:
+            scores = self._tagger.tag(request.texts, request.k)
+        else:
+            scores = self._tagger.search(self._tagger.encode(request.texts), request.k, allowed_L)
         results = [
             {"tags": [{"label_id": name, "title": _title(labels, name), "score": score} for name, score in pairs]}
             for pairs in named(scores, labels)
         ]
         return {"bundle": self._tagger.bundle_id, "label_set": labels.fingerprint, "results": results}
+
+
+def _allowed(request: TagRequest, labels: LabelSet) -> BoolArray | None:
+    """Bool (L,), the labels that a request lets be answered; None for all."""
+    if request.allow is None and request.below is None and not request.deny:
+        return None
+    allowed_L = ~labels.mask(request.deny)
+    if request.allow is not None:
+        allowed_L &= labels.mask(request.allow)
+    return allowed_L if request.below is None else allowed_L & labels.below(request.below)
 
 
 def _title(labels: LabelSet, label_id: str) -> str:
@@ -90,7 +105,7 @@ async def _refuse_request(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _refuse_texts(request: Request, error: Exception) -> JSONResponse:
-    return _refusal([{"loc": ["body", "texts"], "msg": str(error), "type": "cannot_be_tagged"}])
+    return _refusal([{"loc": ["body"], "msg": str(error), "type": "cannot_be_tagged"}])
 
 
 def _refusal(flaws: list[dict[str, Any]]) -> JSONResponse:

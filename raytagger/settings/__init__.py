@@ -9,7 +9,9 @@ from raytagger.settings.parts import (
     SearchSettings,
     SourceSettings,
     StorageSettings,
+    TermSettings,
     TrainSettings,
+    TreeSettings,
 )
 from raytagger.settings.runs import FitRun, RetagRun, RetagSettings, ServeRun, ServeSettings
 
@@ -26,7 +28,9 @@ __all__ = [
     "ServeSettings",
     "SourceSettings",
     "StorageSettings",
+    "TermSettings",
     "TrainSettings",
+    "TreeSettings",
     "find_run_file",
     "fingerprint",
     "make_run",

@@ -80,11 +80,43 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class TermSettings:
+    """The word features of documents."""
+
+    ngrams: int = 2  # 1: words; 2: words and pairs of neighbouring words
+    min_frequency: int = 2  # training documents that a term must stand in
+    max_terms: int = 1_048_576  # the most frequent ones are kept
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """Label trees and their linear rankers."""
+
+    embedding: str = "pifa"  # what clusters the labels: pifa, label2vec, text, or several joined by "+"
+    preset: str = "eurlex-4k"  # label2vec's settings, by the paper's data sets
+    splits: int = 16  # children of an inner node
+    leaf: int = 64  # labels of a leaf at most, 256 at most
+    features: tuple[str, ...] = ("all",)  # feature sets of an ensemble: all, terms (without the encoder's vectors)
+    trees: int = 1  # trees of each feature set, each with a seed of its own
+    combine: str = "average"  # of an ensemble: average, softmax_average, sigmoid_average, rank_average
+    dense_weight: float = 0.0  # weight of `encoder.path`'s document vectors beside the terms; 0: terms alone
+    negatives: str = "tfn"  # documents that train a node's children: tfn, man, tfn+man
+    cost_positive: float = 1.0  # penalty of an error on a document that has the label
+    cost_negative: float = 1.0  # penalty of an error on one that has not
+    cost_sensitive: bool = False  # a document's labels share its weight
+    threshold: float = 0.1  # smaller weights are left out
+    eps: float = 0.1  # the solver stops below this violation
+    transform: str = "l3-hinge"  # of a margin: noop, sigmoid, log-sigmoid, l1-hinge to l4-hinge
+    combiner: str = "product"  # of the levels' scores: product, sum, or none (the last level's alone)
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """How labels are found for a document, and which of them are kept as its tags."""
 
     kind: str = "mean"  # dense, tfidf, mean (of both cosines), bm25, popularity
-    index: str = "auto"  # dense search: exact, hnsw or ivf (faiss); auto: exact up to 100,000 labels, then hnsw
+    index: str = "auto"  # dense: exact, hnsw, ivf (faiss); terms: flat (one-vs-rest), tree; auto: by label count
+    beam: int = 10  # nodes kept a level of a label tree
     k: int = 5  # tags kept a document, 50 at most
     threshold: float | None = None  # keep only tags with at least this score
 

@@ -12,7 +12,9 @@ from raytagger.settings.parts import (
     SearchSettings,
     SourceSettings,
     StorageSettings,
+    TermSettings,
     TrainSettings,
+    TreeSettings,
 )
 
 
@@ -25,6 +27,8 @@ class FitRun:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    terms: TermSettings = field(default_factory=TermSettings)
+    tree: TreeSettings = field(default_factory=TreeSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)

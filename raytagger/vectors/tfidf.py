@@ -2,30 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
 
 from raytagger.schema import FloatArray
-from raytagger.vectors.terms import Vocabulary
+from raytagger.vectors.style import STANDARD, Style
+from raytagger.vectors.tally import TermCounts
+from raytagger.vectors.terms import MAX_TERMS, SparseRows, Vocabulary
+from raytagger.vectors.words import weigh_rows
 
 BM25_K1 = 1.2
 BM25_B = 0.75
 
 
+class TfIdf:
+    """Texts to unit rows of (1 + ln count) x idf over words and pairs of words.
+
+    Equal to scikit-learn's `TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)` with the same vocabulary, whose
+    columns it numbers by document frequency; a vocabulary of another style weighs as that says. Its methods may be
+    called from several threads at once.
+
+    Attributes:
+        vocabulary: the terms.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    @classmethod
+    def fit(
+        cls, texts: Iterable[str], ngrams: int = 2, max_terms: int = MAX_TERMS, min_frequency: int = 1
+    ) -> TfIdf:
+        """Counts texts that fit memory; `stream` counts those that do not."""
+        counts = TermCounts(ngrams)
+        counts.add(texts)
+        return cls(Vocabulary.from_counts(counts, max_terms, min_frequency))
+
+    @cached_property
+    def idf_V(self) -> FloatArray:
+        """float32 (V,): see `idf`."""
+        return idf(self.vocabulary)
+
+    def transform(self, texts: Sequence[str], threads: int = 1) -> sp.csr_matrix:
+        """float32 CSR (B, V); a text without known terms is a zero row."""
+        return self.rows(texts, threads).csr()
+
+    def rows(self, texts: Sequence[str], threads: int = 1) -> SparseRows:
+        """As `transform`, without the matrix: the way for single texts."""
+        return self.vocabulary.rows(texts, self.idf_V, threads)
+
+    def warm(self) -> None:
+        """Compiles, and touches what the first text would have to wait for."""
+        self.rows(["warm é", "up"])
+
+    def save(self, folder: Path) -> None:
+        """Writes the vocabulary; see `Vocabulary.save`."""
+        self.vocabulary.save(folder)
+
+    @classmethod
+    def load(cls, path: Path) -> TfIdf:
+        """Maps what `save` wrote; see `Vocabulary.load`."""
+        return cls(Vocabulary.load(path))
+
+
 def idf(vocabulary: Vocabulary) -> FloatArray:
-    """float32 (V,): ln((1 + texts) / (1 + frequency)) + 1, scikit-learn's smooth form."""
+    """float32 (V,): what was given, else ln((1 + texts) / (1 + frequency)) + 1, scikit-learn's smooth form."""
+    if len(vocabulary.arrays.idf_V):
+        return vocabulary.arrays.idf_V
     return (np.log((1 + vocabulary.texts) / (1 + vocabulary.frequency_V)) + 1).astype(np.float32)
 
 
-def tfidf(count_BV: sp.csr_matrix, idf_V: FloatArray) -> sp.csr_matrix:
+def tfidf(count_BV: sp.csr_matrix, idf_V: FloatArray, style: Style = STANDARD) -> sp.csr_matrix:
     """Unit rows of (1 + ln count) x idf, float32 CSR (B, V); a text without known terms is a zero row."""
     weight = count_BV.copy()
-    weight.data = (1 + np.log(weight.data)) * idf_V[weight.indices]
-    norm_B = np.sqrt(np.asarray(weight.multiply(weight).sum(axis=1)).ravel())
-    scale_B = np.divide(1, norm_B, out=np.zeros_like(norm_B), where=norm_B > 0)
-    weight.data *= np.repeat(scale_B, np.diff(weight.indptr)).astype(np.float32)
+    weigh_rows(weight.indptr, weight.indices, weight.data, idf_V, style)
     return weight
 
 

@@ -39,6 +39,14 @@ def merge_top_k(left: Scores, right: Scores, k: int) -> Scores:
     return Scores(np.take_along_axis(label_BJ, order_BK, axis=1), np.take_along_axis(score_BJ, order_BK, axis=1))
 
 
+def merge_disjoint(left: Scores, right: Scores, k: int) -> Scores:
+    """The k best of two results of the same documents that share no label, in whatever order of indices."""
+    label_BJ = np.concatenate([left.label_BK, right.label_BK], axis=1)
+    score_BJ = np.concatenate([left.score_BK, right.score_BK], axis=1)
+    order_BK = np.lexsort((label_BJ, -score_BJ))[:, :k]  # by the last key first
+    return Scores(np.take_along_axis(label_BJ, order_BK, axis=1), np.take_along_axis(score_BJ, order_BK, axis=1))
+
+
 def _best(score_BL: FloatArray, kept: int) -> BoolArray:
     """Bool (B, L), True for exactly `kept` places a row."""
     columns = score_BL.shape[1]

@@ -91,6 +91,21 @@ def test_a_wrong_request_is_refused_with_its_place(api, body, flaw):
     assert flaw in flaw_of(api.post("/v1/tag", json=body))
 
 
+def test_a_request_may_limit_the_labels(api, tagger):
+    def answered(**limits):
+        rows = ask(api, texts=TEXTS[:1], k=100, **limits).raise_for_status().json()["results"]
+        return [tag["label_id"] for tag in rows[0]["tags"]]
+
+    every = answered()
+    assert len(every) == len(tagger.labels)
+    assert answered(allow=every[3:6]) == every[3:6]
+    assert answered(deny=every[:2]) == every[2:]
+    assert answered(allow=every[:4], deny=[every[1]]) == [every[0], *every[2:4]]
+    assert answered(below=every[0]) == [every[0]]
+    assert answered(allow=[]) == []
+    assert "no such labels; got ['nonsense']" in flaw_of(ask(api, texts=TEXTS, deny=["nonsense"]))
+
+
 @pytest.mark.parametrize("body", [b"{", b"", b'{"texts": ["\xff"]}', b"[" * 100_000])
 def test_what_is_no_json_is_refused(api, body):
     answer = api.post("/v1/tag", content=body, headers={"Content-Type": "application/json"})

@@ -16,7 +16,6 @@ from raytagger.search import (
     DenseSearch,
     approximate,
     build_index,
-    choose_kind,
     open_index,
     save_index,
     search_exact,
@@ -120,13 +119,6 @@ def test_an_index_comes_back_and_is_the_same_for_the_same_seed(built, tmp_path):
     assert (again.candidates(doc_BD, 10, allowed) == right).all()
     assert {**facts_again, "build_s": 0} == {**facts, "build_s": 0}
     assert open_index(tmp_path, None) is None
-
-
-def test_auto_is_exact_for_few_labels_and_a_graph_for_many():
-    assert choose_kind("auto", 1000) == "exact"
-    assert choose_kind("auto", 1_000_000) == "hnsw"
-    with pytest.raises(SettingsError, match="auto, exact, hnsw, ivf"):
-        choose_kind("magic", 10)
 
 
 def test_a_bundle_with_an_index_tags_as_one_without(small_run, monkeypatch):

@@ -22,7 +22,7 @@ from raytagger.encoders import load_encoder
 from raytagger.errors import BundleError, SettingsError
 from raytagger.recipes.fit import fit
 from raytagger.settings import EncoderSettings, LabelSettings, OutputSettings, SearchSettings, SourceSettings
-from raytagger.store import check_files, write_manifest
+from raytagger.store import check_files, read_manifest, write_manifest
 from raytagger.vectors import TermCounts, Vocabulary, bm25, idf, tfidf
 from tests.unit.test_topk import assert_same, sorted_top_k
 
@@ -144,10 +144,25 @@ def test_no_file_of_a_bundle_is_a_pickle(mean_bundle):
     assert {file.suffix for file in files} == {".json", ".md", ".npy", ".parquet", ".safetensors"}
     for file in files:
         if file.suffix == ".npy":
-            assert np.load(file, allow_pickle=False).dtype == np.float16
+            array = np.load(file, allow_pickle=False)
+            assert array.dtype == np.float16 or file.parent.name == "terms"
 
 
-# damage
+# damage and age
+
+
+def test_a_bundle_whose_terms_are_a_table_is_still_read(copied):
+    """As bundles were before their terms became arrays."""
+    texts, new = ["prune plums in summer", "salt and patience"], load(str(copied))
+    vocabulary = new.vocabulary
+    table = pa.table({"term": vocabulary.terms, "frequency": vocabulary.frequency_V})
+    pq.write_table(table.replace_schema_metadata({"texts": str(vocabulary.texts)}), copied / "terms.parquet")
+    shutil.rmtree(copied / "terms")
+    facts = {name: value for name, value in read_manifest(copied).items() if name != "files"}
+    write_manifest(copied, facts)
+    old = load(str(copied))
+    assert old.tag(texts).label_BK.tolist() == new.tag(texts).label_BK.tolist()
+    np.testing.assert_array_equal(old.tag(texts).score_BK, new.tag(texts).score_BK)
 
 
 @pytest.fixture
@@ -160,7 +175,7 @@ def copied(mean_bundle, tmp_path):
 FILES = [
     "labels.parquet",
     "label_LD.npy",
-    "terms.parquet",
+    "terms/word_byte.npy",
     "encoder/model.safetensors",
     "encoder/encoder.json",
     "README.md",

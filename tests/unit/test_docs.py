@@ -14,6 +14,7 @@ RUNS = {
     "ofde-debtags.toml": FitRun,
     "ofde-eurlex57k.toml": FitRun,
     "ofde-amazoncat13k.toml": FitRun,
+    "xrlinear.toml": FitRun,
     "embed-labels.toml": FitRun,
     "retag.toml": RetagRun,
     "serve.toml": ServeRun,

@@ -120,3 +120,13 @@ def test_labels_may_lie_in_several_files(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"id": name, "text": name}))
     assert read_labels(Store(), str(tmp_path)).ids == ("a", "b")
+
+
+def test_labels_below_another_are_found_by_their_parents():
+    parents = ((), ("a",), ("b", "e"), (), ("d",), ("x",))
+    labels = LabelSet(("a", "b", "c", "d", "e", "x"), ("A",) * 6, ("",) * 6, parents)
+    assert labels.below("a").tolist() == [True, True, True, False, False, False]
+    assert labels.below("d").tolist() == [False, False, True, True, True, False]
+    assert labels.below("x").tolist() == [False] * 5 + [True]  # its own parent, which must not be followed for ever
+    with pytest.raises(CorpusError, match=r"no such labels; got \['z'\]"):
+        labels.below("z")

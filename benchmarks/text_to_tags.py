@@ -1,0 +1,196 @@
+"""Raw text to ten tags, tokenising included: our bundles beside PECOS's pipeline and scikit-learn with PECOS.
+
+debian_seealso, words and pairs of words, a tree of 20 thousand labels, in turns, one thread of theirs:
+
+    imported   PECOS's own model and vectoriser as a bundle: the same answers
+    trained    our recipe's model: words as scikit-learn sees them
+    PECOS      its C++ TF-IDF, then its beam search, in the better of its two layer types
+    sklearn    scikit-learn's TF-IDF, then PECOS's beam search over a model of those features
+
+Runs of white space become single spaces first: PECOS cannot read back a vectoriser that has seen a line break.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+
+import raytagger
+from benchmarks.beam_models import disagreements
+from benchmarks.pecos_peer import LAYERS, Pecos, pecos_environment, pecos_python
+from raytagger import metrics
+from raytagger.bundle import Tagger
+from raytagger.encoders.locate import cache_folder
+from raytagger.recipes.fit import fit
+from raytagger.recipes.import_pecos import import_pecos
+from raytagger.schema import PAD, Scores
+from raytagger.settings import FitRun, make_run
+from raytagger.tables import table
+
+DATA = "debian_seealso"
+K, SPLITS, LEAF = 10, 16, 100
+TURNS, SINGLE_TURNS, SINGLE = 9, 5, 300
+
+
+def measure(data: Path, quick: bool) -> dict[str, Any]:
+    folder = cache_folder() / "benchmarks" / "text_to_tags"
+    texts, gold = write_corpus(data / DATA, folder)
+    with Peer(folder) as peer:
+        peer.ask("fit")
+        build(data / DATA, folder, peer)
+        peer.ask("open")
+        ours = {name: raytagger.load(str(folder / f"bundle_{name}")) for name in ("imported", "trained")}
+        cpu_s = batches(ours, peer, texts, 2 if quick else TURNS)
+        seconds = singles(ours, peer, texts[:SINGLE], 1 if quick else SINGLE_TURNS)
+    rate = {row: len(texts) / float(np.median(found)) for row, found in cpu_s.items()}
+    p50 = {row: 1e6 * float(np.median(found)) for row, found in seconds.items()}
+    theirs = {row: sp.csr_matrix(sp.load_npz(folder / f"found_{row}.npz")) for row in ("pecos", "sklearn")}
+    tagged = {row: tagger.tag(texts, K) for row, tagger in ours.items()}
+    best = {row: best_layers(rate, row) for row in theirs}
+    scores = {**tagged, **{best[row]: ranked(found) for row, found in theirs.items()}}
+    p_at_1 = {row: metrics.mean_defined(metrics.precision_at(found, gold, 1)) for row, found in scores.items()}
+    rows = [[row, f"{rate[row]:,.0f}", f"{p50[row]:.0f}", f"{100 * p_at_1.get(row, np.nan):.2f}"] for row in rate]
+    print(table(rows, ["row", "documents / CPU s", "one text, p50 µs", "P@1"]))
+    return {
+        "ratio_pecos": rate["imported"] / rate[best["pecos"]],
+        "ratio_sklearn_pecos": rate["trained"] / rate[best["sklearn"]],
+        "ratio_pecos_trained": rate["trained"] / rate[best["pecos"]],
+        "ratio_sklearn_pecos_imported": rate["imported"] / rate[best["sklearn"]],
+        "ratio_single_pecos": min(p50[f"pecos {layers}"] for layers in LAYERS) / p50["imported"],
+        "ratio_single_pecos_trained": min(p50[f"pecos {layers}"] for layers in LAYERS) / p50["trained"],
+        "rate_docs_cpu_s": rate,
+        "p50_us": p50,
+        "P@1": p_at_1,
+        "agreement": {
+            key: float(value) for key, value in disagreements(tagged["imported"], theirs["pecos"]).items()
+        },
+        "turns": cpu_s,
+    }
+
+
+def write_corpus(source: Path, folder: Path) -> tuple[list[str], sp.csr_matrix]:
+    """Test texts and their gold labels; the training split goes to `train.json` and `gold.npz`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    docs = pq.read_table(source / "docs.parquet")
+    ids = pq.read_table(source / "labels.parquet", columns=["id"])["id"].to_pylist()
+    column = {label: number for number, label in enumerate(ids)}
+    rows = docs["labels"].to_pylist()
+    numbers = np.array([column[label] for row in rows for label in row], np.int64)
+    ones, offset = np.ones(len(numbers), np.float32), np.cumsum([0, *map(len, rows)])
+    gold = sp.csr_matrix((ones, numbers, offset), (len(rows), len(ids)))
+    split, texts = docs["split"].to_numpy(), [" ".join(text.split()) for text in docs["text"].to_pylist()]
+    train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
+    (folder / "train.json").write_text(json.dumps([texts[row] for row in train]))
+    (folder / "test.json").write_text(json.dumps([texts[row] for row in test]))
+    sp.save_npz(folder / "gold.npz", gold[train])
+    return [texts[row] for row in test], sp.csr_matrix(gold[test], dtype=bool)
+
+
+def build(source: Path, folder: Path, peer: "Peer") -> None:
+    """Trains all three models on first use, and makes the two bundles."""
+    if (folder / "ready.json").is_file():
+        return
+    with Pecos() as pecos:
+        for row in ("pecos", "sklearn"):
+            task = {"documents": str(folder / f"{row}.npz"), "gold": str(folder / "gold.npz"), "splits": SPLITS}
+            pecos.ask("train", model=str(folder / row), **task)
+    peer.ask("fit")  # saving the model has emptied its folder
+    labels = str(source / "labels.parquet")
+    import_pecos(folder / "pecos", str(folder / "bundle_imported"), labels)
+    values = {
+        "method": "xrlinear",
+        "source": {"documents": str(source / "docs.parquet"), "labels": labels},
+        "tree": {"splits": SPLITS, "leaf": LEAF},
+        "search": {"index": "tree", "k": K},
+        "output": {"bundle": str(folder / "bundle_trained")},
+    }
+    fit(make_run(values, FitRun))
+    (folder / "ready.json").write_text("{}")
+
+
+def batches(ours: dict[str, Tagger], peer: "Peer", texts: list[str], turns: int) -> dict[str, list[float]]:
+    """CPU seconds of each turn over all texts."""
+    cpu_s: dict[str, list[float]] = {}
+    for _ in range(turns):
+        for row, tagger in ours.items():
+            started = time.process_time()
+            tagger.tag(texts, K)
+            cpu_s.setdefault(row, []).append(time.process_time() - started)
+        for row in ("pecos", "sklearn"):
+            for layers in LAYERS:
+                answer = peer.ask("batch", row=row, layers=layers, k=K)
+                cpu_s.setdefault(f"{row} {layers}", []).append(answer["cpu_s"])
+    return cpu_s
+
+
+def singles(ours: dict[str, Tagger], peer: "Peer", texts: Sequence[str], turns: int) -> dict[str, list[float]]:
+    """Wall seconds of single texts."""
+    seconds: dict[str, list[float]] = {}
+    for _ in range(turns):
+        for row, tagger in ours.items():
+            for text in texts:
+                started = time.perf_counter()
+                tagger.tag([text], K)
+                seconds.setdefault(row, []).append(time.perf_counter() - started)
+        for row in ("pecos", "sklearn"):
+            for layers in LAYERS:
+                answer = peer.ask("single", row=row, layers=layers, k=K, documents=len(texts))
+                seconds.setdefault(f"{row} {layers}", []).extend(answer["seconds"])
+    return seconds
+
+
+def best_layers(rate: dict[str, float], row: str) -> str:
+    """The row's faster layer type."""
+    return max((f"{row} {layers}" for layers in LAYERS), key=lambda name: rate[name])
+
+
+def ranked(found: sp.csr_matrix) -> Scores:
+    """PECOS's matrix as our result, best first."""
+    documents = len(found.indptr) - 1
+    label_BK = np.full((documents, K), PAD, np.int32)
+    score_BK = np.full((documents, K), -np.inf, np.float32)
+    label, score = np.asarray(found.indices), np.asarray(found.data)
+    for row in range(documents):
+        entries = np.arange(found.indptr[row], found.indptr[row + 1])
+        entries = entries[np.lexsort((label[entries], -score[entries]))]
+        label_BK[row, : len(entries)], score_BK[row, : len(entries)] = label[entries], score[entries]
+    return Scores(label_BK, score_BK)
+
+
+class Peer:
+    """The process of `text_to_tags_peer.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [str(pecos_python()), str(Path(__file__).with_name("text_to_tags_peer.py"))]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._process = subprocess.Popen(command, env=pecos_environment(), **pipes)
+        self._write({"folder": str(folder)})
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Has one of its methods run."""
+        self._write({"do": do, **arguments})
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"the process of PECOS ended while it was to {do}")
+        return json.loads(line)
+
+    def _write(self, task: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(task) + "\n")
+        self._process.stdin.flush()
+
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()

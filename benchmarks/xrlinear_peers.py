@@ -1,0 +1,212 @@
+"""Omikuji and napkinXC in an environment of their own, and a process of it that trains and predicts when asked.
+
+This file is run by both interpreters, as `pecos_peer` is: it imports at the top only what both have, and talks in
+lines of JSON about files of arrays.
+"""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+NEEDS = ("numpy<2", "scipy", "scikit-learn", "cffi")
+DEPTH = 100  # labels that each answers
+RIVALS = ("omikuji==0.5.2", "napkinxc==0.7.2")  # without what they name beside these
+
+
+def peers_python() -> Path:
+    """The interpreter of the rivals' environment, made on first use (napkinXC is compiled: a few minutes)."""
+    from raytagger.encoders.locate import cache_folder
+
+    folder = cache_folder() / "peers" / f"linear-{sys.version_info.major}.{sys.version_info.minor}"
+    folder.mkdir(parents=True, exist_ok=True)
+    python, ready = folder / "bin" / "python", folder / "ready"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            install = [str(python), "-m", "pip", "install", "--quiet"]
+            subprocess.run([*install, *NEEDS], check=True)
+            for rival in RIVALS:  # one that does not install is told of when it is asked for
+                subprocess.run([*install, "--no-deps", rival], check=False)
+            ready.touch()
+    return python
+
+
+def ask(what: str, train: Path, gold: Path, test: Path, found: Path, seed: int) -> dict[str, Any]:
+    """Has a rival train and predict in a process of its own.
+
+    Args:
+        what: one of `RIVAL_NAMES`.
+        train: `.npz`, float32 CSR (N, V).
+        gold: `.npz`, float32 CSR (N, L).
+        test: `.npz`, float32 CSR (B, V).
+        found: where scores (B, L) go.
+        seed: of napkinXC; Omikuji has none.
+
+    Returns:
+        `train_cpu_s` and `predict_cpu_s` (one thread), or `reason` if it cannot be had.
+    """
+    task = {"what": what, "train": str(train), "gold": str(gold), "test": str(test), "found": str(found)}
+    done = subprocess.run(
+        [str(peers_python()), __file__, json.dumps({**task, "seed": seed})],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+        check=False,
+    )
+    if done.returncode:
+        return {"reason": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_pecos(paths: dict[str, Path], model: Path, seed: int) -> dict[str, Any]:
+    """PECOS's labels and scores in `paths["found"]`, and what they cost."""
+    from benchmarks.pecos_peer import Pecos
+
+    with Pecos() as pecos:
+        took = pecos.ask(
+            "train",
+            documents=str(paths["train"]),
+            gold=str(paths["gold"]),
+            model=str(model),
+            splits=16,
+            seed=seed,
+        )
+        pecos.ask("open", documents=str(paths["test"]), model=str(model))
+        cost = pecos.ask("predict", layers="HASH_CHUNKED", beam=10, k=DEPTH, output=str(paths["found"]))
+    return {"cpu_s": took["cpu_s"], "predict_cpu_s": cost["cpu_s"]}
+
+
+class Family:
+    """CPU seconds of this process and of all below it, Ray's among them, while the block runs.
+
+    Workers end before they can be asked, so that every half second the clocks are read.
+    """
+
+    def __enter__(self) -> "Family":
+        self._before, self._last = read_clocks(), read_clocks()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._last |= read_clocks()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.5):
+            self._last |= read_clocks()
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds so far."""
+        ticks = sum(count - self._before.get(process, 0) for process, count in self._last.items())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def read_clocks() -> dict[int, int]:
+    """Clock ticks of this process and its descendants, by process id."""
+    parent, ticks = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                words = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            parent[int(entry.name)], ticks[int(entry.name)] = int(words[1]), int(words[11]) + int(words[12])
+    mine = {os.getpid()}
+    for process in sorted(parent):  # a child's number is nearly always the greater one
+        if parent[process] in mine:
+            mine.add(process)
+    return {process: ticks[process] for process in mine if process in ticks}
+
+
+# What follows runs in the rivals' process.
+
+
+def run_omikuji(doc_NV: Any, gold: Any, test: Any, seed: int, bonsai: bool) -> Any:
+    """Three trees, as is its default. Bonsai: wide, unbalanced, shallow trees, as Annif's documentation sets it."""
+    import omikuji  # pyright: ignore[reportMissingImports]
+
+    del seed
+    settings = omikuji.Model.default_hyper_param()
+    if bonsai:
+        settings.cluster_balanced, settings.cluster_k, settings.max_depth = False, 100, 3
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/train.txt"
+        write_text(Path(path), doc_NV, gold)
+        started = time.process_time()
+        model = omikuji.Model.train_on_data(path, settings, 1)
+        train_s = time.process_time() - started
+    model.init_prediction_thread_pool(1)
+    rows = entries(test)
+    started = time.process_time()
+    found = [model.predict(row, 10, DEPTH) for row in rows]
+    return found, train_s, time.process_time() - started
+
+
+def run_napkinxc(doc_NV: Any, gold: Any, test: Any, seed: int) -> Any:
+    """A probabilistic label tree with its defaults."""
+    from napkinxc.models import PLT  # pyright: ignore[reportMissingImports]
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = PLT(f"{folder}/model", threads=1, seed=seed + 1)
+        started = time.process_time()
+        model.fit(doc_NV, [[label for label, _ in row] for row in entries(gold)])
+        train_s = time.process_time() - started
+        model.load()
+        started = time.process_time()
+        found = model.predict_proba(test, top_k=DEPTH)
+        return found, train_s, time.process_time() - started
+
+
+RIVAL_NAMES: dict[str, Callable[..., Any]] = {
+    "Omikuji Parabel": lambda *of: run_omikuji(*of, bonsai=False),
+    "Omikuji Bonsai": lambda *of: run_omikuji(*of, bonsai=True),
+    "napkinXC PLT": run_napkinxc,
+}
+
+
+def write_text(path: Path, doc_NV: Any, gold: Any) -> None:
+    """The format of the extreme classification repository."""
+    with path.open("w") as file:
+        file.write(f"{doc_NV.shape[0]} {doc_NV.shape[1]} {gold.shape[1]}\n")
+        for row, labels in zip(entries(doc_NV), entries(gold), strict=True):
+            named = ",".join(str(label) for label, _ in labels)
+            file.write(f"{named} {' '.join(f'{feature}:{value:.7g}' for feature, value in row)}\n")
+
+
+def entries(matrix: Any) -> list[list[tuple[int, float]]]:
+    """The entries of each row of a CSR matrix."""
+    pairs = list(zip(matrix.indices.tolist(), matrix.data.tolist(), strict=True))
+    return [pairs[start:stop] for start, stop in pairwise(matrix.indptr.tolist())]
+
+
+def main(task: dict[str, Any]) -> None:
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what a rival prints is no answer
+    doc_NV, gold, test = (sp.load_npz(task[name]).tocsr().astype(np.float32) for name in ("train", "gold", "test"))
+    found, train_s, predict_s = RIVAL_NAMES[task["what"]](doc_NV, gold, test, task["seed"])
+    start = np.cumsum([0, *map(len, found)])
+    label = np.array([label for row in found for label, _ in row], np.int64)
+    score = np.array([score for row in found for _, score in row], np.float32)
+    sp.save_npz(task["found"], sp.csr_matrix((score, label, start), (test.shape[0], gold.shape[1])))
+    os.write(answer, json.dumps({"train_cpu_s": train_s, "predict_cpu_s": predict_s}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,345 @@
+"""The kind `tree`: linear rankers over a label tree (or one matrix of all labels), and a text path for the rest.
+
+terms/            the vocabulary, as plain arrays
+tree<n>/          the search's layout, memory-mapped, so that processes share its pages; one an ensemble's tree
+encoder/          the document encoder, where its vectors stand beside the terms; label_LE.npy: label texts by it
+text.json         how cosines of the text path become scores of the trees' scale
+
+A label that was not trained is never scored by the trees: its text is compared with the document, by words and by
+vectors where there is an encoder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.bundle.format import Opened
+from raytagger.bundle.frozen import predictable
+from raytagger.corpus import LabelSet
+from raytagger.encoders import Encoder, open_encoder
+from raytagger.errors import SettingsError
+from raytagger.schema import PAD, BoolArray, FloatArray, Scores
+from raytagger.search import DenseScorer, Scorer, SparseLabels, SparseScorer, nothing, search_exact
+from raytagger.search.beam import BeamSearch, warm
+from raytagger.search.ensemble import average
+from raytagger.search.layout import open_layout
+from raytagger.settings import FitRun, TreeSettings, make_run
+from raytagger.store import Store
+from raytagger.vectors import Postings, SparseRows, TfIdf, merge_disjoint
+
+ENSEMBLE_DEPTH = 100  # labels that each tree of an ensemble brings
+STRONGEST = 10  # features named in an explanation
+FEATURES = ("all", "terms")
+
+
+class TreeFeatures(NamedTuple):
+    """What a search reads of B documents.
+
+    Attributes:
+        doc_BV: float32 CSR (B, V), unit rows of term weights.
+        doc_BE: float32 (B, E), unit rows by the encoder; None without one.
+        cut_B: bool (B,), longer than the encoder reads.
+        blank_B: bool (B,), no known term: the trees answer what is frequent.
+    """
+
+    doc_BV: sp.csr_matrix
+    doc_BE: FloatArray | None
+    cut_B: BoolArray
+    blank_B: BoolArray
+
+
+class TextScale(NamedTuple):
+    """From a cosine of the text path to a score of the trees' scale.
+
+    Attributes:
+        slope: of the cosine.
+        offset: added.
+        exponential: the line gives the logarithm of the score, which is at most 1.
+    """
+
+    slope: float
+    offset: float
+    exponential: bool
+
+    def scores(self, cosine_BK: FloatArray) -> FloatArray:
+        """float32 (B, K); `-inf` stays."""
+        line_BK = self.slope * cosine_BK + self.offset
+        return np.exp(np.minimum(line_BK, 0)) if self.exponential else line_BK
+
+
+class Step(NamedTuple):
+    """A level of the way to a label: the node's number in it, its margin, and the score with those above."""
+
+    level: int
+    node: int
+    margin: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a label has its score.
+
+    Attributes:
+        label_id: which label.
+        trained: scored by the tree; else by its text.
+        score: what a search gives it.
+        steps: the way through the tree, from the root; empty for an untrained label.
+        features: the strongest terms at the last level with what they add to its margin; for an untrained label
+            the terms that it shares with the document, with their part of the cosine.
+        blank: the document has no known term.
+    """
+
+    label_id: str
+    trained: bool
+    score: float
+    steps: tuple[Step, ...]
+    features: tuple[tuple[str, float], ...]
+    blank: bool
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        how = "" if self.trained else ", untrained: by its text"
+        blank = ["  the document has no known word: the answer is what is frequent"] if self.blank else []
+        steps = [
+            f"  level {step.level}: node {step.node}, margin {step.margin:+.2f}, score {step.score:.3f}"
+            for step in self.steps
+        ]
+        features = [f"    {value:+.3f}  {term}" for term, value in self.features]
+        return [f"{self.label_id}  {self.score:.3f}{how}", *blank, *steps, *features]
+
+
+@dataclass(frozen=True)
+class TreeTagger:
+    """A trained tree (or several); see `Tagger` for the attributes it shares with all kinds."""
+
+    bundle_id: str
+    manifest: dict[str, Any]
+    labels: LabelSet
+    train_count_L: np.ndarray
+    run: FitRun
+    terms: TfIdf
+    trees: tuple[BeamSearch, ...]
+    encoder: Encoder | None
+    label_LE: FloatArray | None
+    scale: TextScale
+
+    @property
+    def keep_k(self) -> int:
+        """Tags kept a document."""
+        return self.run.search.k
+
+    @property
+    def threshold(self) -> float | None:
+        """The least score of a tag."""
+        return self.run.search.threshold
+
+    @cached_property
+    def trained_L(self) -> BoolArray:
+        """Bool (L,): labels that the trees hold."""
+        return self.train_count_L > 0
+
+    def encode(self, texts: Sequence[str]) -> TreeFeatures:
+        """See `Tagger.encode`."""
+        doc_BV = self.terms.transform(texts)
+        doc_BE, cut_B = None, np.zeros(len(texts), bool)
+        if self.encoder is not None:
+            doc_BE, cut_B = self.encoder.encode(texts, self.run.encoder.prompt)
+        return TreeFeatures(doc_BV, doc_BE, cut_B, np.diff(doc_BV.indptr) == 0)
+
+    def search(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
+        """See `Tagger.search`. Retired labels, and untrained labels without any text, are never answered."""
+        allowed = self._answerable if allowed_L is None else self._answerable & allowed_L
+        found = self._search_trees(features, k, None if allowed_L is None else allowed & self.trained_L)
+        untrained = self._untrained[allowed[self._untrained]]
+        if not len(untrained):
+            return found
+        return merge_disjoint(found, self._search_texts(features, k, untrained), k)
+
+    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
+        """See `Tagger.tag`."""
+        if len(texts) == 1 and self._terms_alone:
+            return self._tag_one(texts, k)
+        return self.search(self.encode(texts), k)
+
+    def with_labels(self, newer: LabelSet) -> TreeTagger:
+        """See `Tagger.with_labels`: new labels are found by their text; trained ones keep their weights."""
+        merged = self.labels.merged(newer)
+        old, texts = self.labels.full_texts, merged.full_texts
+        changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
+        added, label_LE = len(texts) - len(old), self.label_LE
+        if label_LE is not None and self.encoder is not None and changed:
+            label_LE = np.concatenate([label_LE, np.zeros((added, label_LE.shape[1]), np.float32)])
+            fresh = [texts[row] for row in changed]
+            label_LE[changed] = self.encoder.encode(fresh, self.run.labels.prompt).vector_BD
+        counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
+        return replace(self, labels=merged, train_count_L=counts, label_LE=label_LE)
+
+    def explain(self, text: str, label_id: str) -> Explanation:
+        """Why a label has its score for a text; of an ensemble the first tree tells.
+
+        Raises:
+            SettingsError: there is no such label.
+        """
+        label = self.labels.index.get(label_id)
+        if label is None:
+            raise SettingsError("no such label", got=label_id, expected="a label id of the bundle's label set")
+        features = self.encode([text])
+        only_L = np.zeros(len(self.labels), bool)
+        only_L[label] = True
+        found = self.search(features, 1, only_L)
+        score = float(found.score_BK[0, 0]) if found.label_BK[0, 0] != PAD else 0.0
+        steps, parts_V = (), self._shared_terms(features, label)
+        if self.trained_L[label]:
+            doc_BE = self._weighted(features.doc_BE) if reads_vectors(self.run.tree)[0] else None
+            path = self.trees[0].path(features.doc_BV, label, None if doc_BE is None else doc_BE[0])
+            path = path[1:] if self.manifest["search"] == "flat" else path  # blocks of labels say nothing
+            steps = tuple(Step(one.level, one.node, one.margin, one.combined) for one in path)
+            parts_V = list(zip(path[-1].feature_T.tolist(), path[-1].contribution_T.tolist(), strict=True))
+        strongest = sorted(parts_V, key=lambda part: -abs(part[1]))[:STRONGEST]
+        named = tuple((self.terms.vocabulary.terms[feature], value) for feature, value in strongest if value)
+        return Explanation(label_id, bool(self.trained_L[label]), score, steps, named, bool(features.blank_B[0]))
+
+    def _tag_one(self, texts: Sequence[str], k: int) -> Scores:
+        """One text without the matrices of a batch, which would take longer than its search."""
+        row = self.terms.rows(texts)
+        allowed_L = None if self._all_trained_answerable else self._answerable & self.trained_L
+        found = self.trees[0].search_one(row.feature, row.value, k, allowed_L=allowed_L)
+        if not len(self._untrained):
+            return found
+        return merge_disjoint(found, self._by_text(self._untrained_words.best(row, k)), k)
+
+    def _search_trees(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
+        """The trained labels; `allowed_L` None for all that are active."""
+        if allowed_L is None:
+            allowed_L = None if self._all_trained_answerable else self._answerable & self.trained_L
+        if allowed_L is not None and not allowed_L.any():
+            return nothing(len(features.cut_B), k)
+        depth = k if len(self.trees) == 1 else max(k, ENSEMBLE_DEPTH)
+        doc_BE = self._weighted(features.doc_BE)
+        results = [
+            tree.search(features.doc_BV, depth, doc_BE if vectors else None, allowed_L=allowed_L)
+            for tree, vectors in zip(self.trees, reads_vectors(self.run.tree), strict=True)
+        ]
+        return results[0] if len(results) == 1 else average(results, self.run.tree.combine, k)
+
+    def _search_texts(self, features: TreeFeatures, k: int, untrained: np.ndarray) -> Scores:
+        """The untrained labels, by the mean of their cosines."""
+        allowed = np.isin(self._untrained, untrained, assume_unique=True)
+        if features.doc_BE is None or self.label_LE is None:
+            return self._by_text(self._untrained_words.best(SparseRows.of(features.doc_BV), k, allowed))
+        scorers: list[Scorer] = [
+            SparseScorer(words_alone(self.terms, features.doc_BV), SparseLabels(self._untrained_terms)),
+            DenseScorer(features.doc_BE, self._untrained_LE),
+        ]
+        return self._by_text(search_exact(scorers, len(features.cut_B), allowed, k))
+
+    def _by_text(self, found: Scores) -> Scores:
+        """Cosines of untrained labels, numbered among themselves, as scores of all labels' numbers."""
+        label_BK = np.where(found.label_BK == PAD, PAD, self._untrained[found.label_BK]).astype(np.int32)
+        return Scores(label_BK, self.scale.scores(found.score_BK))
+
+    def _weighted(self, doc_BE: FloatArray | None) -> FloatArray | None:
+        weight = np.float32(self.run.tree.dense_weight)
+        return None if doc_BE is None else doc_BE * weight
+
+    def _shared_terms(self, features: TreeFeatures, label: int) -> list[tuple[int, float]]:
+        text_1V = words_alone(self.terms, self.terms.transform([self.labels.full_texts[label]]))
+        shared = words_alone(self.terms, features.doc_BV).multiply(text_1V).tocsr()
+        return list(zip(shared.indices.tolist(), shared.data.tolist(), strict=True))
+
+    @cached_property
+    def _answerable(self) -> BoolArray:
+        """Bool (L,): active, and trained or with a text."""
+        return self.labels.active_L & (predictable(self.labels) | self.trained_L)
+
+    @cached_property
+    def _all_trained_answerable(self) -> bool:
+        return bool(self._answerable[self.trained_L].all())
+
+    @cached_property
+    def _terms_alone(self) -> bool:
+        """One tree over terms, and no vectors beside it."""
+        return len(self.trees) == 1 and self.encoder is None and bool((self._answerable & self.trained_L).any())
+
+    @cached_property
+    def _untrained(self) -> np.ndarray:
+        """int64, the labels that are found by their text."""
+        return np.flatnonzero(self._answerable & ~self.trained_L)
+
+    @cached_property
+    def _untrained_LE(self) -> FloatArray:
+        assert self.label_LE is not None
+        return self.label_LE[self._untrained]
+
+    @cached_property
+    def _untrained_terms(self) -> sp.csr_matrix:
+        texts = [self.labels.full_texts[label] for label in self._untrained]
+        return words_alone(self.terms, self.terms.transform(texts))
+
+    @cached_property
+    def _untrained_words(self) -> Postings:
+        return Postings(self._untrained_terms, self.terms.vocabulary.arrays.right_V < 0)
+
+
+def reads_vectors(settings: TreeSettings) -> list[bool]:
+    """For each tree of an ensemble, whether the encoder's vectors stand beside its terms.
+
+    Raises:
+        SettingsError: an unknown feature set, or none.
+    """
+    if not settings.features or not set(settings.features) <= set(FEATURES):
+        raise SettingsError(
+            "tree.features", got=list(settings.features), expected="one or more of " + ", ".join(FEATURES)
+        )
+    wanted = [name == "all" and settings.dense_weight > 0 for name in settings.features]
+    return [vectors for vectors in wanted for _ in range(settings.trees)]
+
+
+def words_alone(terms: TfIdf, weight_BV: sp.csr_matrix) -> sp.csr_matrix:
+    """The text path's rows: single words at unit length; a short text shares word pairs only by chance."""
+    value = weight_BV.data * (terms.vocabulary.arrays.right_V[weight_BV.indices] < 0)
+    kept = sp.csr_matrix((value, weight_BV.indices, weight_BV.indptr), weight_BV.shape, copy=True)
+    kept.eliminate_zeros()
+    norm_B = np.sqrt(np.asarray(kept.multiply(kept).sum(axis=1)).ravel())
+    kept.data /= np.repeat(norm_B, np.diff(kept.indptr)).astype(np.float32)
+    return kept
+
+
+def open_tree(opened: Opened, store: Store, device: str) -> TreeTagger:
+    """Loads the kind's files; the weights stay on the disk until they are read. Nothing is left to compile."""
+    del store  # everything lies in the bundle
+    folder = opened.folder
+    run = make_run(opened.manifest["settings"], FitRun, place=f"{folder}/manifest.json")
+    beam = 0 if opened.manifest["search"] == "flat" else run.search.beam
+    trees = [open_search(folder / f"tree{number}", run, beam) for number in range(len(reads_vectors(run.tree)))]
+    terms = TfIdf.load(folder / "terms")
+    terms.warm()
+    warm(trees[0].layout)
+    Postings.warm()
+    has_encoder = run.tree.dense_weight > 0
+    return TreeTagger(
+        bundle_id=opened.bundle_id,
+        manifest=opened.manifest,
+        labels=opened.labels,
+        train_count_L=opened.train_count_L,
+        run=run,
+        terms=terms,
+        trees=tuple(trees),
+        encoder=open_encoder(folder / "encoder", device) if has_encoder else None,
+        label_LE=np.load(folder / "label_LE.npy").astype(np.float32) if has_encoder else None,
+        scale=TextScale(**json.loads((folder / "text.json").read_text())),
+    )
+
+
+def open_search(folder: Path, run: FitRun, beam: int) -> BeamSearch:
+    """One tree of a bundle; with beam 0 every node is scored."""
+    return BeamSearch(open_layout(folder), run.tree.transform, run.tree.combiner, beam)

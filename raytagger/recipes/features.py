@@ -1,0 +1,115 @@
+"""The corpus as features: term weights, vectors of a frozen encoder, and gold labels, as arrays in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.corpus import LabelSet
+from raytagger.corpus.report import CorpusReport
+from raytagger.errors import CorpusError
+from raytagger.progress import Progress
+from raytagger.recipes.reading import part_by_split, read_training, to_matrix
+from raytagger.schema import FloatArray
+from raytagger.search.ranker import columns
+from raytagger.settings import FitRun
+from raytagger.store import Store
+from raytagger.vectors import TfIdf
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a ranker is trained on.
+
+    Attributes:
+        doc_NV: float32 CSR (N, V), term weights, unit rows.
+        doc_NE: float32 (N, E), unit rows of the encoder; None without one.
+        gold: bool CSR (N, L).
+        train_N: int64, documents of the training split that have a label.
+        validation_N: int64, documents of the validation split that have one.
+    """
+
+    doc_NV: sp.csr_matrix
+    doc_NE: FloatArray | None
+    gold: sp.csr_matrix
+    train_N: np.ndarray
+    validation_N: np.ndarray
+
+    @property
+    def count_L(self) -> np.ndarray:
+        """int64 (L,), training documents of each label."""
+        return np.asarray(self.gold[self.train_N].sum(axis=0)).ravel().astype(np.int64)
+
+    def save(self, folder: Path) -> None:
+        """Writes plain arrays."""
+        for name, matrix in (("terms", self.doc_NV), ("gold", self.gold)):
+            np.save(folder / f"{name}.indices.npy", matrix.indices)
+            np.save(folder / f"{name}.indptr.npy", matrix.indptr)
+        np.save(folder / "terms.data.npy", self.doc_NV.data)
+        np.save(folder / "shape.npy", np.array([columns(self.doc_NV), columns(self.gold)], np.int64))
+        np.save(folder / "train_N.npy", self.train_N)
+        np.save(folder / "validation_N.npy", self.validation_N)
+        if self.doc_NE is not None:
+            np.save(folder / "doc_NE.npy", self.doc_NE.astype(np.float16))
+
+    @staticmethod
+    def load(folder: Path) -> Features:
+        """Reads what `save` wrote."""
+
+        def read(name: str) -> np.ndarray:
+            return np.load(folder / f"{name}.npy", allow_pickle=False)
+
+        def matrix(name: str, data: np.ndarray, width: int) -> sp.csr_matrix:
+            indices, indptr = read(f"{name}.indices"), read(f"{name}.indptr")
+            return sp.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, width))
+
+        terms, labels = read("shape")
+        return Features(
+            matrix("terms", read("terms.data"), terms),
+            read("doc_NE").astype(np.float32) if (folder / "doc_NE.npy").is_file() else None,
+            matrix("gold", np.ones(len(read("gold.indices")), bool), labels),
+            read("train_N"),
+            read("validation_N"),
+        )
+
+
+def read_features(
+    run: FitRun,
+    store: Store,
+    labels: LabelSet,
+    weigh: TfIdf,
+    encode: Callable[[list[str]], FloatArray] | None,
+    report: CorpusReport,
+    progress: Progress,
+) -> Features:
+    """One pass over the corpus.
+
+    Raises:
+        CorpusError: no training document has a label of the label set.
+    """
+    terms: list[sp.csr_matrix] = []
+    texts: list[str] = []
+    gold: list[list[int]] = []
+    split: list[str | None] = []
+    for part in read_training(run, store, labels, report, progress):
+        terms.append(weigh.transform(part.texts))
+        gold += part.gold
+        split += part.split
+        if encode is not None:
+            texts += part.texts
+    train_N, validation_N = part_by_split(run, split)
+    matrix = to_matrix(gold, len(labels))
+    has_label_N = np.diff(matrix.indptr) > 0
+    if not has_label_N[train_N].any():
+        raise CorpusError(
+            "no document to train on",
+            got=f"{len(train_N)} documents of the training split, none with a label of the label set",
+            remedy="Check source.train_split, and that documents and labels name the same ids.",
+        )
+    doc_NV = sp.csr_matrix(sp.vstack(terms, format="csr"), dtype=np.float32)
+    doc_NE = encode(texts) if encode is not None else None
+    return Features(doc_NV, doc_NE, matrix, train_N[has_label_N[train_N]], validation_N[has_label_N[validation_N]])

@@ -1,0 +1,122 @@
+"""What the stages of a recipe over word features share: the corpus as arrays, each made once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.corpus import LabelSet
+from raytagger.corpus.report import CorpusReport
+from raytagger.encoders import Encoder, load_encoder
+from raytagger.labels import LabelBank
+from raytagger.progress import Progress
+from raytagger.recipes.features import Features, read_features
+from raytagger.recipes.reading import corpus_files
+from raytagger.recipes.stages import Stages
+from raytagger.schema import FloatArray
+from raytagger.search import choose_index
+from raytagger.settings import FitRun, fingerprint
+from raytagger.store import Store, join, parent
+from raytagger.stream.count import count_terms
+from raytagger.vectors import TfIdf, Vocabulary
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A run with its corpus; what a property needs is made when first read, or found from an earlier attempt."""
+
+    run: FitRun
+    store: Store
+    labels: LabelSet
+    stages: Stages
+    report: CorpusReport
+    progress: Progress
+    say: Callable[[str], None]
+
+    @cached_property
+    def terms(self) -> Path:
+        """The folder of the vocabulary."""
+        return self.stages.folder("terms", self._corpus_key, self._make_terms)
+
+    @cached_property
+    def weigh(self) -> TfIdf:
+        """Texts to term weights."""
+        return TfIdf.load(self.terms)
+
+    @cached_property
+    def encoder(self) -> Encoder | None:
+        """The frozen encoder beside the terms."""
+        return load_encoder(self.run.encoder, self.store) if self.run.tree.dense_weight else None
+
+    @cached_property
+    def features_key(self) -> str:
+        """Changes with whatever the features depend on."""
+        if not self.run.tree.dense_weight:
+            return self._corpus_key
+        return fingerprint(self.run.encoder, corpus=self._corpus_key)
+
+    @cached_property
+    def features(self) -> Features:
+        """The corpus as arrays."""
+        return Features.load(self.stages.folder("features", self.features_key, self._make_features))
+
+    @cached_property
+    def count_L(self) -> np.ndarray:
+        """int64 (L,), training documents of each label."""
+        return self.features.count_L
+
+    @cached_property
+    def gold(self) -> sp.csr_matrix:
+        """Bool CSR (training documents, L)."""
+        return sp.csr_matrix(self.features.gold[self.features.train_N])
+
+    @cached_property
+    def kind(self) -> str:
+        """`flat` or `tree`."""
+        return choose_index(self.run.search.index, int((self.count_L > 0).sum()), "terms")
+
+    def doc_NV(self, rows: np.ndarray) -> sp.csr_matrix:
+        """float32 CSR (rows, V), term weights of some documents."""
+        return sp.csr_matrix(self.features.doc_NV[rows])
+
+    def doc_NE(self, rows: np.ndarray) -> FloatArray | None:
+        """float32 (rows, E), vectors of some documents by `tree.dense_weight`; None without an encoder."""
+        doc_NE = self.features.doc_NE
+        return None if doc_NE is None else doc_NE[rows] * np.float32(self.run.tree.dense_weight)
+
+    @cached_property
+    def _corpus_key(self) -> str:
+        files = corpus_files(self.run, self.store)
+        parts = [self.run.source, self.labels.fingerprint]
+        return fingerprint(self.run.terms, files=files, parts=parts)
+
+    def _make_terms(self, folder: Path) -> None:
+        """Words of label texts are counted beside those of documents: a new label's text must find its words."""
+        terms = self.run.terms
+        counts = count_terms(self.run, self.progress)
+        counts.add(self.labels.full_texts)
+        Vocabulary.from_counts(counts, terms.max_terms, terms.min_frequency).save(folder)
+
+    def _make_features(self, folder: Path) -> None:
+        encode = None if self.encoder is None else self._through_bank(self.encoder)
+        read = read_features(self.run, self.store, self.labels, self.weigh, encode, self.report, self.progress)
+        read.save(folder)
+
+    def _through_bank(self, encoder: Encoder) -> Callable[[list[str]], FloatArray]:
+        """Document vectors are kept by text hash as label vectors are."""
+        bank = LabelBank(self.store, self.run.labels.bank or join(parent(self.run.output.bundle), "bank"))
+        prompt = self.run.encoder.prompt
+
+        def encode_slab(slab: Sequence[str]) -> FloatArray:
+            return encoder.encode([text.removeprefix(prompt) for text in slab], prompt).vector_BD
+
+        def encode(texts: list[str]) -> FloatArray:
+            prompted = [prompt + text for text in texts]
+            return bank.embed(prompted, encoder.identity, encode_slab, self.progress).vector_LD
+
+        return encode

@@ -1,0 +1,31 @@
+"""Which search answers: by the kind of features and the number of labels."""
+
+from __future__ import annotations
+
+from raytagger.errors import SettingsError
+
+DENSE, TERMS = ("exact", "hnsw", "ivf"), ("flat", "tree")
+EXACT_UP_TO = 100_000
+FLAT_UP_TO = 2_000
+
+
+def choose_index(asked: str, labels: int, features: str) -> str:
+    """The search for `search.index`.
+
+    `dense` vectors alone: every label's cosine up to 100,000 labels, then HNSW. Trained term weights: one matrix of
+    all labels (one-vs-rest) up to 2,000 labels, then a tree.
+
+    Args:
+        asked: `auto`, or a kind by name.
+        labels: L.
+        features: `dense` or `terms`.
+
+    Raises:
+        SettingsError: an unknown kind.
+    """
+    kinds = DENSE if features == "dense" else TERMS
+    if asked == "auto":
+        return kinds[0] if labels <= (EXACT_UP_TO if features == "dense" else FLAT_UP_TO) else kinds[1]
+    if asked not in kinds:
+        raise SettingsError("search.index", got=asked, expected=", ".join(("auto", *kinds)))
+    return asked

@@ -1,0 +1,225 @@
+"""XR-Linear from corpus to bundle, over the shared Ray: what a user of the bundle relies on."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from raytagger.bundle import load, named
+from raytagger.bundle.tree import TreeTagger
+from raytagger.corpus.output import SMALL
+from raytagger.errors import BundleError, SettingsError
+from raytagger.evaluate import Asked, evaluate
+from raytagger.recipes.fit import fit
+from raytagger.retag.run import retag
+from raytagger.schema import PAD
+from raytagger.search.beam import BeamSearch
+from raytagger.serve.api import make_api
+from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings, TreeSettings
+from raytagger.store import Store, join
+from raytagger.store.tags import TagTable
+from tests.conftest import ROOT
+from tests.corpora import STATIC, retag_run, write_texts
+
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
+
+TEXTS = ["Prune plums in high summer.", "Sauerkraut needs salt, cabbage and patience.", "A loaf of sourdough bread"]
+DEEP = {"splits": 2, "leaf": 6, "embedding": "label2vec+pifa+text", "negatives": "tfn+man"}
+
+
+def small_run(out: str, index: str = "auto", **tree) -> FitRun:
+    return FitRun(
+        method="xrlinear",
+        source=SourceSettings(documents=str(SMALL / "docs.jsonl"), labels=str(SMALL / "labels.jsonl")),
+        encoder=STATIC,
+        tree=TreeSettings(**tree),
+        search=SearchSettings(index=index),
+        output=OutputSettings(out),
+    )
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    out = str(tmp_path_factory.mktemp("flat") / "bundle")
+    fit(small_run(out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    """Two deep trees over words and static vectors, and two over words alone."""
+    out = str(tmp_path_factory.mktemp("deep") / "bundle")
+    fit(small_run(out, "tree", trees=2, features=("all", "terms"), dense_weight=0.5, cost_sensitive=True, **DEEP))
+    return out
+
+
+def opened(uri: str) -> TreeTagger:
+    tagger = load(uri)
+    assert isinstance(tagger, TreeTagger)
+    return tagger
+
+
+@pytest.mark.parametrize("which", ["flat", "deep"])
+def test_it_finds_seen_labels_by_training_and_unseen_ones_by_text(which, request):
+    uri = request.getfixturevalue(which)
+    source = small_run("").source
+    found = evaluate(load(uri), Store(), source, Asked())
+    frozen = small_run(uri + "-tfidf")
+    fit(dataclasses.replace(frozen, method="frozen", search=SearchSettings("tfidf")))
+    by_text = evaluate(load(uri + "-tfidf"), Store(), source, Asked())
+    assert found["nDCG@5"] > by_text["nDCG@5"]
+    assert found["UR@1"] > 0.3  # chance is 0.1
+    assert found["ZSR@10"] > found["chance_ZSR@10"]
+
+
+def test_a_wide_beam_in_a_tree_answers_as_exact_search(deep):
+    tagger = opened(deep)
+    features = tagger.encode(TEXTS)
+    tree = tagger.trees[0]
+    weighted = features.doc_BE * np.float32(tagger.run.tree.dense_weight)
+    exact = BeamSearch(tree.layout, tree.transform, tree.combiner, 0).search(features.doc_BV, 20, weighted)
+    wide = tree.search(features.doc_BV, 20, weighted, beam=60)
+    assert (exact.label_BK == wide.label_BK).all()
+    np.testing.assert_allclose(exact.score_BK, wide.score_BK, atol=1e-6)
+
+
+def test_a_second_fit_takes_every_stage_as_it_is(flat):
+    said: list[str] = []
+    assert fit(small_run(flat), say=said.append).version == load(flat).bundle_id
+    assert {line.split(":")[0] for line in said if "made already" in line} == {"terms", "features", "tree"}
+
+
+def test_object_storage_gives_the_same_bundle(flat, bucket):
+    uri = join(bucket, "xrlinear")
+    said: list[str] = []
+    assert fit(small_run(uri), say=said.append).version == load(flat).bundle_id
+    again = fit(small_run(uri), say=said.append)
+    assert again.version == load(flat).bundle_id
+    assert sum("made already" in line for line in said) == 3
+    assert load(uri).tag(TEXTS).label_BK.tolist() == load(flat).tag(TEXTS).label_BK.tolist()
+
+
+def test_a_new_label_is_found_by_its_text_and_changes_no_other_score(deep):
+    tagger = opened(deep)
+    labels = tagger.labels
+    more = dataclasses.replace(
+        labels,
+        ids=(*labels.ids, "kites"),
+        titles=(*labels.titles, "Kites"),
+        texts=(*labels.texts, "Flying kites on a beach in the wind"),
+        parents=(*labels.parents, ()),
+        status=(*labels.status, "active"),
+        seen=None,
+    )
+    newer = tagger.with_labels(more)
+    assert more.ids[newer.tag(["Flying kites on a beach in the wind"], 1).label_BK[0, 0]] == "kites"
+    old, new = tagger.tag(TEXTS, len(labels)), newer.tag(TEXTS, len(more))
+    for row in range(len(TEXTS)):
+        scores = dict(zip(new.label_BK[row].tolist(), new.score_BK[row].tolist(), strict=True))
+        for label, score in zip(old.label_BK[row].tolist(), old.score_BK[row].tolist(), strict=True):
+            if label != PAD:
+                assert scores[label] == pytest.approx(score, abs=1e-6)
+
+
+def test_an_explanation_adds_up(flat, deep):
+    for uri in (flat, deep):
+        tagger = opened(uri)
+        trained = tagger.search(tagger.encode(TEXTS), 1, tagger.trained_L)
+        best = tagger.labels.ids[trained.label_BK[1, 0]]
+        found = tagger.explain(TEXTS[1], best)
+        assert found.trained
+        assert 0 < len(found.features) <= 10
+        assert {"sauerkraut", "cabbage", "salt"} & {term for term, _ in found.features}
+        if len(tagger.trees) == 1:
+            assert found.steps[-1].score == pytest.approx(found.score, abs=1e-4)
+        assert [step.score for step in found.steps] == sorted((step.score for step in found.steps), reverse=True)
+    unseen = next(i for i, seen in zip(tagger.labels.ids, tagger.labels.seen or (), strict=True) if not seen)
+    text = tagger.labels.full_texts[tagger.labels.index[unseen]]
+    by_text = tagger.explain(text, unseen)
+    assert not by_text.trained
+    assert by_text.steps == ()
+    assert sum(value for _, value in by_text.features) <= 1.0001
+    assert "untrained: by its text" in by_text.lines()[0]
+    with pytest.raises(SettingsError, match="no such label; got 'nonsense'"):
+        tagger.explain(text, "nonsense")
+
+
+def test_a_text_without_a_known_word_gets_the_frequent_labels_and_is_flagged(flat):
+    tagger = opened(flat)
+    features = tagger.encode(["qqqq zzzz", TEXTS[0]])
+    assert features.blank_B.tolist() == [True, False]
+    trained = tagger.train_count_L > 0
+    first = tagger.search(features, 10, trained).label_BK[0]
+    median = np.median(tagger.train_count_L[trained])
+    assert tagger.train_count_L[first].mean() > median
+    assert tagger.explain("qqqq zzzz", tagger.labels.ids[first[0]]).blank
+
+
+def test_more_labels_than_there_are_are_padded(flat):
+    tagger = opened(flat)
+    found = tagger.tag(TEXTS, len(tagger.labels) + 7)
+    assert (found.label_BK[:, -7:] == PAD).all()
+    assert all(sorted(row.tolist()) == list(range(len(tagger.labels))) for row in found.label_BK[:, :-7])
+
+
+def test_a_night_tags_as_the_bundle_does(flat, tmp_path):
+    path, table = write_texts(tmp_path / "docs.parquet", TEXTS), str(tmp_path / "tags")
+    retag(retag_run(str(path), flat, table))
+    tagger = opened(flat)
+    for row, tags in enumerate(named(tagger.tag(TEXTS, tagger.keep_k), tagger.labels)):
+        kept = TagTable(Store(), table).find(f"d{row:06d}")
+        assert kept["label_ids"] == [label for label, _ in tags]
+        assert kept["scores"] == pytest.approx([score for _, score in tags], abs=1e-6)
+
+
+def test_limits_of_a_request_reach_the_search(flat):
+    tagger = opened(flat)
+    wanted = list(tagger.labels.ids[5:9])
+    with TestClient(make_api(tagger, 4)) as client:
+        answer = client.post("/v1/tag", json={"texts": TEXTS, "k": 50, "allow": wanted}).json()
+    for row in answer["results"]:
+        assert sorted(tag["label_id"] for tag in row["tags"]) == sorted(wanted)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+def test_a_damaged_weight_file_is_named(flat, tmp_path, damage):
+    version = load(flat).bundle_id
+    Store().download(join(flat, version), tmp_path / version)
+    file = tmp_path / version / "tree0" / "entry.npy"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data if damage == "flipped" else data[:-4])
+    with pytest.raises(BundleError, match=r"tree0/entry\.npy"):
+        load(str(tmp_path / version))
+
+
+def test_loading_and_tagging_need_neither_torch_nor_transformers(flat):
+    program = (
+        "import sys, raytagger\n"
+        f"raytagger.load({flat!r}).tag(['some text'])\n"
+        "print([name for name in ('torch', 'transformers', 'ray', 'sklearn') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embedding": "pifa+magic"}, "tree.embedding; got 'magic'; expected pifa, label2vec, text"),
+        ({"negatives": "none"}, "tree.negatives; got 'none'"),
+        ({"combine": "median"}, "tree.combine; got 'median'"),
+        ({"preset": "mine"}, "tree.preset; got 'mine'"),
+        ({"trees": 0}, "tree.trees; got 0"),
+        ({"features": ("words",)}, r"tree.features; got \['words'\]; expected one or more of all, terms"),
+        ({"transform": "l9-hinge"}, "got 'l9-hinge'"),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_is_read(tmp_path, change, message):
+    with pytest.raises(SettingsError, match=message):
+        fit(small_run(str(tmp_path), **change))
+    assert not list(Path(tmp_path).iterdir())
