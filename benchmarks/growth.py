@@ -6,8 +6,6 @@ faiss searches dense vectors of the same labels, another task: its cost is shown
 """
 
 import gc
-import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,19 +16,36 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.beam_models import disagreements
-from benchmarks.pecos_peer import LAYERS, Pecos
+from benchmarks.ofde import source_of
 from benchmarks.peers import bring
+from benchmarks.xrlinear import read_split
+from benchmarks.xrlinear_peers import time_pecos, write_pecos
+from raytagger.corpus import read_labels
 from raytagger.labels.grow import grow_tree
+from raytagger.labels.pifa import pifa
 from raytagger.labels.tree import LabelTree
 from raytagger.recipes.rank import SURE, open_level
 from raytagger.schema import FloatArray, Scores
 from raytagger.search.approximate import import_faiss
 from raytagger.search.beam import BeamSearch, warm
 from raytagger.search.layout import open_layout, write_layout
+from raytagger.search.ranker import (
+    Instances,
+    RankerSettings,
+    all_documents,
+    columns,
+    teacher_forced,
+    train_level,
+)
+from raytagger.store import Store
 from raytagger.tables import table
-from raytagger.vectors import top_k
+from raytagger.vectors import TfIdf, top_k
 
+TRAINED = {
+    "debtags": (125, 250, 492),
+    "debian_seealso": (250, 500, 1_000, 2_000),
+    "gnd_tibcore": (500, 1_000, 2_000),
+}
 SIZES = (250, 500, 1_000, 2_000, 4_000, 10_000, 100_000, 1_000_000)
 FLAT_AT_MOST, HNSW_AT_MOST = 10_000, 100_000  # labels; building a graph of a million takes longer than all the rest
 FEATURES, WIDTH = 100_000, 64
@@ -39,13 +54,8 @@ SPLITS, LEAF, BEAM, K, TURNS = 32, 64, 10, 10, 5
 DOCUMENTS, SINGLE = 2_000, 200
 RESULTS = Path(__file__).with_name("results")
 PLOTTING = (
-    "matplotlib==3.10.8",
-    "contourpy==1.3.3",
-    "cycler==0.12.1",
-    "fonttools==4.60.1",
-    "kiwisolver==1.4.9",
-    "pyparsing==3.2.5",
-    "pillow==12.0.0",
+    "matplotlib==3.10.8 contourpy==1.3.3 cycler==0.12.1 fonttools==4.60.1 kiwisolver==1.4.9 pyparsing==3.2.5 "
+    "pillow==12.0.0"
 )
 
 
@@ -74,17 +84,22 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             rows[str(labels)] = measure_size(labels, Path(folder), 1 if quick else TURNS)
         gc.collect()
-        tell(labels, rows[str(labels)])
+        print(f"{labels:,} labels: tree {rows[str(labels)]['tree']}", flush=True)
+    trained = {} if quick else {name: measure_trained(data, name) for name in TRAINED if (data / name).is_dir()}
     crossing = crossover(rows)
     print(table(cells(rows), ["labels", "search", "CPU µs a document", "MB", "µs alone, median"]))
     print(f"The tree is cheaper than one matrix from about {crossing or float('nan'):,.0f} labels.")
+    for name, found in trained.items():
+        print(f"{name}, trained weights: from about {crossover(found) or float('nan'):,.0f} labels.")
     if not quick:
         draw(rows, RESULTS)
-    largest = rows[str(sizes[-1])]
+    smallest, largest = (rows[str(size)]["tree"]["cpu_us"] for size in (sizes[0], sizes[-1]))
     return {
         "crossover_labels": crossing,
+        "crossover_trained": {name: crossover(found) for name, found in trained.items()},
         "rows": rows,
-        "tree_growth": largest["tree"]["cpu_us"] / rows[str(sizes[0])]["tree"]["cpu_us"],
+        "trained": trained,
+        "tree_growth": largest / smallest,
         "label_growth": sizes[-1] / sizes[0],
     }
 
@@ -94,19 +109,20 @@ def measure_size(labels: int, folder: Path, turns: int) -> dict[str, dict[str, f
     model = synthesise(labels, seed=0)
     nonzeros = sum(level.nnz for level in model.weights) / labels
     write_layout(folder / "tree", model.tree, model.weights)
-    figures = {"tree": measure_ours(folder / "tree", model, BEAM, turns) | {"nonzeros_a_label": nonzeros}}
+    figures = {"tree": measure_ours(folder / "tree", model.doc_BV, BEAM, turns) | {"nonzeros_a_label": nonzeros}}
     if labels <= FLAT_AT_MOST:
-        write_flat(folder / "flat", model)
-        figures["flat"] = measure_ours(folder / "flat", model, 0, turns)
+        tree = LabelTree.flat(model.tree.label_P)
+        write_layout(folder / "flat", tree, [open_level(FEATURES, tree.width[0], SURE), model.weights[-1]])
+        figures["flat"] = measure_ours(folder / "flat", model.doc_BV, 0, turns)
     figures |= {f"faiss {kind}": found for kind, found in measure_faiss(model, turns).items()}
-    write_pecos(folder / "pecos", model)
+    write_pecos(folder / "pecos", model.tree, model.weights)
     sp.save_npz(folder / "documents.npz", model.doc_BV)
     figures["one matrix, SciPy"] = measure_matrix(model, turns)
     found = BeamSearch(open_layout(folder / "tree"), beam=BEAM).search(model.doc_BV, K)
     found = Scores(model.tree.place_L(labels)[found.label_BK], found.score_BK)  # PECOS's labels are places
     del model
     gc.collect()
-    return figures | measure_pecos(folder, found, turns)
+    return figures | time_pecos(folder, found, SINGLE, turns)
 
 
 def synthesise(labels: int, seed: int) -> Model:
@@ -198,19 +214,13 @@ def finish_level(weight: sp.csc_matrix, doc_BV: sp.csr_matrix, place_B: np.ndarr
     return sp.csc_matrix(weight + sp.csc_matrix(bias, shape=(FEATURES + 1, places), dtype=np.float32))
 
 
-def write_flat(folder: Path, model: Model) -> None:
-    """The labels' own weights without the tree: blocks of labels that are all searched."""
-    tree = LabelTree.flat(model.tree.label_P)
-    write_layout(folder, tree, [open_level(FEATURES, tree.width[0], SURE), model.weights[-1]])
-
-
-def measure_ours(folder: Path, model: Model, beam: int, turns: int) -> dict[str, float]:
+def measure_ours(folder: Path, doc_BV: sp.csr_matrix, beam: int, turns: int) -> dict[str, float]:
     """One of our layouts."""
     search = BeamSearch(open_layout(folder), beam=beam)
     warm(search.layout)
-    rows = [model.doc_BV[[row]] for row in range(SINGLE)]
+    rows = [doc_BV[[row]] for row in range(SINGLE)]
     return {
-        "cpu_us": cpu_us(lambda: search.search(model.doc_BV, K, threads=1), DOCUMENTS, turns),
+        "cpu_us": cpu_us(lambda: search.search(doc_BV, K, threads=1), len(doc_BV.indptr) - 1, turns),
         "single_us": single_us(lambda row: search.search_one(rows[row].indices, rows[row].data, K), turns),
         "megabytes": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
     }
@@ -266,54 +276,41 @@ def measure_faiss(model: Model, turns: int) -> dict[str, dict[str, float]]:
     return figures
 
 
-def write_pecos(folder: Path, model: Model) -> None:
-    """The same weights as PECOS writes them."""
-
-    def facts(place: Path, kind: str, **more: Any) -> None:
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "param.json").write_text(json.dumps({"__meta__": {"class_fullname": f"pecos.xmc.{kind}"}, **more}))
-
-    tree = model.tree
-    facts(folder, "xlinear.model###XLinearModel")
-    size = {"nr_features": FEATURES, "nr_codes": tree.width[-2], "nr_labels": tree.width[-1]}
-    ranker = folder / "ranker"
-    facts(ranker, "base###HierarchicalMLModel", model="HierarchicalMLModel", depth=tree.depth, **size)
-    asked = {"__meta__": {"class_fullname": "pecos.xmc.base###MLModel.PredParams"}}
-    asked |= {"only_topk": BEAM, "post_processor": "l3-hinge"}
-    for level, weight in enumerate(model.weights):
-        place, places, above = ranker / f"{level}.model", tree.width[level], len(tree.offsets[level]) - 1
-        size = {"nr_labels": places, "nr_features": FEATURES, "nr_codes": above}
-        facts(place, "base###MLModel", model="MLModel", **size, bias=1.0, pred_kwargs=asked)
-        sp.save_npz(place / "W.npz", weight, compressed=False)
-        parent = (np.ones(places, np.float32), np.arange(places, dtype=np.int32), tree.offsets[level])
-        sp.save_npz(place / "C.npz", sp.csc_matrix(parent, (places, above)), compressed=False)
-
-
-def measure_pecos(folder: Path, ours: Scores, turns: int) -> dict[str, dict[str, float]]:
-    """PECOS over the same weights, in both of its layouts; its memory is half of what opening both takes."""
-    figures = {}
-    with Pecos() as pecos:
-        pecos.ask("open", documents=str(folder / "documents.npz"), model=str(folder / "pecos"))
-        megabytes = resident_mb() / len(LAYERS)
-        for layers in LAYERS:
-            predict = {"layers": layers, "beam": BEAM, "k": K}
-            output = str(folder / "found.npz")
-            seconds = [pecos.ask("predict", **predict, output=output)["cpu_s"] for _ in range(turns + 1)][1:]
-            alone = pecos.ask("single", **predict, documents=SINGLE)["seconds"]
-            figures[f"PECOS, {layers}"] = {
-                "cpu_us": 1e6 * float(np.median(seconds)) / DOCUMENTS,
-                "single_us": 1e6 * float(np.median(alone)),
-                "megabytes": megabytes,
-                "wrong_beside_ours": disagreements(ours, sp.csr_matrix(sp.load_npz(output)))["wrong"],
+def measure_trained(data: Path, name: str) -> dict[str, dict[str, dict[str, float]]]:
+    """The tree and one matrix with trained weights, over a data set's most frequent labels."""
+    source, found = source_of(data, name), {}
+    labels = read_labels(Store(), source.labels)
+    texts, gold = read_split(source, labels, "train")
+    weigh = TfIdf.fit(texts, max_terms=FEATURES)
+    doc_NV, test_BV = weigh.transform(texts), weigh.transform(read_split(source, labels, "test")[0])
+    count_L = np.asarray(gold.sum(axis=0)).ravel()
+    for size in TRAINED[name]:
+        label_P = np.sort(np.argsort(-count_L, kind="stable")[:size]).astype(np.int32)
+        rows = np.flatnonzero(np.diff(sp.csr_matrix(gold[:, label_P]).indptr))
+        few_NV, few = sp.csr_matrix(doc_NV[rows]), sp.csr_matrix(gold[rows])
+        trees = {"tree": grow_tree(pifa(few_NV, few), 16, LEAF, 0, label_P), "flat": LabelTree.flat(label_P)}
+        with tempfile.TemporaryDirectory() as folder:
+            for kind, tree in trees.items():
+                write_layout(Path(folder) / kind, tree, train_weights(tree, few_NV, few, kind == "flat"))
+            found[str(size)] = {
+                kind: measure_ours(Path(folder) / kind, test_BV, 0 if kind == "flat" else BEAM, TURNS)
+                for kind in trees
             }
-    return figures
+    return found
 
 
-def resident_mb() -> float:
-    """Resident megabytes of the largest child of this process."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    pages = [int(Path(f"/proc/{child}/statm").read_text().split()[1]) for child in children]
-    return max(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+def train_weights(tree: LabelTree, doc_NV: sp.csr_matrix, gold: sp.csr_matrix, flat: bool) -> list[sp.csc_matrix]:
+    """Trained as the recipe does it; flat: every document trains every label."""
+    documents = len(doc_NV.indptr) - 1
+    active, weights = all_documents(documents), []
+    for level, offset in zip(tree.gold_by_level(gold), tree.offsets, strict=True):
+        if flat and not weights:
+            weights.append(open_level(columns(doc_NV), tree.width[0], SURE))
+            active = sp.csc_matrix(np.ones((documents, tree.width[0]), bool))
+            continue
+        weights.append(train_level(Instances(doc_NV, level, active, offset), RankerSettings()).matrix())
+        active = teacher_forced(level)
+    return weights
 
 
 def cpu_us(run: Callable[[], object], documents: int, turns: int) -> float:
@@ -364,18 +361,9 @@ def cells(rows: dict[str, dict[str, dict[str, float]]]) -> list[list[object]]:
     ]
 
 
-def tell(labels: int, searches: dict[str, dict[str, float]]) -> None:
-    """A size as soon as it is measured."""
-    print(
-        f"{labels:,}",
-        {name: {key: round(value, 1) for key, value in found.items()} for name, found in searches.items()},
-        flush=True,
-    )
-
-
 def draw(rows: dict[str, dict[str, dict[str, float]]], folder: Path) -> None:
     """`growth.png` and `growth.svg`."""
-    bring(*PLOTTING)
+    bring(*PLOTTING.split())
     import matplotlib  # pyright: ignore[reportMissingImports]
 
     matplotlib.use("agg")

@@ -3,11 +3,13 @@
 debian_seealso, words and pairs of words, a tree of 20 thousand labels, in turns, one thread of theirs:
 
     imported   PECOS's own model and vectoriser as a bundle: the same answers
-    trained    our recipe's model: words as scikit-learn sees them
+    trained    our recipe's model: words as scikit-learn sees them. It also answers, by their texts, 4,098 labels
+               that no document was trained on, which none of the others can
     PECOS      its C++ TF-IDF, then its beam search, in the better of its two layer types
     sklearn    scikit-learn's TF-IDF, then PECOS's beam search over a model of those features
 
-Runs of white space become single spaces first: PECOS cannot read back a vectoriser that has seen a line break.
+`ratio_pecos` and `ratio_sklearn_pecos` are of `imported`; those of `trained` stand beside them. Runs of white space
+become single spaces first: PECOS cannot read back a vectoriser that has seen a line break.
 """
 
 import json
@@ -60,9 +62,9 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
     print(table(rows, ["row", "documents / CPU s", "one text, p50 µs", "P@1"]))
     return {
         "ratio_pecos": rate["imported"] / rate[best["pecos"]],
-        "ratio_sklearn_pecos": rate["trained"] / rate[best["sklearn"]],
+        "ratio_sklearn_pecos": rate["imported"] / rate[best["sklearn"]],
         "ratio_pecos_trained": rate["trained"] / rate[best["pecos"]],
-        "ratio_sklearn_pecos_imported": rate["imported"] / rate[best["sklearn"]],
+        "ratio_sklearn_pecos_trained": rate["trained"] / rate[best["sklearn"]],
         "ratio_single_pecos": min(p50[f"pecos {layers}"] for layers in LAYERS) / p50["imported"],
         "ratio_single_pecos_trained": min(p50[f"pecos {layers}"] for layers in LAYERS) / p50["trained"],
         "rate_docs_cpu_s": rate,

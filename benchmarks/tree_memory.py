@@ -135,6 +135,7 @@ def read_line(process: subprocess.Popen[str]) -> dict[str, Any]:
 # What follows runs in those processes: this file as a script, which at the top imports nothing of what is measured.
 
 Clocks = tuple[float, float]
+KEPT: list[Any] = []  # what stays open while the process is looked at
 
 
 def clocks() -> Clocks:
@@ -180,7 +181,9 @@ def serve(layout: str, documents: str) -> dict[str, Any]:
         before = clocks()
         open_layout(Path(layout))
         times.append(since(before))
-    BeamSearch(open_layout(Path(layout))).search(sp.csr_matrix(sp.load_npz(documents)), 10)
+    search = BeamSearch(open_layout(Path(layout)))
+    search.search(sp.csr_matrix(sp.load_npz(documents)), 10)
+    KEPT.append(search)
     middle = sorted(times, key=lambda each: each["wall_s"])[OPENINGS // 2]
     return {
         "open_ms": 1e3 * middle["wall_s"],

@@ -72,7 +72,10 @@ ROWS = {
         "terms": Row(),
         "terms, tree": Row(kind="tree"),
         "terms, 3 trees": Row(TreeSettings(trees=3), "tree", seeds=OF_THREE),
-        "terms and MiniLM": Row(TreeSettings(dense_weight=0.7)),
+        "terms and MiniLM": Row(
+            TreeSettings(dense_weight=0.7, cost_positive=0.5, cost_negative=0.5),
+            terms=TermSettings(min_frequency=1),
+        ),
     },
     "debian_seealso": {
         "tree": Row(SEEALSO, terms=WORDS, encoder=STATIC),

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,60 @@ def run_pecos(paths: dict[str, Path], model: Path, seed: int) -> dict[str, Any]:
         pecos.ask("open", documents=str(paths["test"]), model=str(model))
         cost = pecos.ask("predict", layers="HASH_CHUNKED", beam=10, k=DEPTH, output=str(paths["found"]))
     return {"cpu_s": took["cpu_s"], "predict_cpu_s": cost["cpu_s"]}
+
+
+def write_pecos(folder: Path, tree: Any, weights: Sequence[Any]) -> None:
+    """Writes weights on a `LabelTree` as PECOS's own folder; its labels are the tree's places."""
+
+    def facts(place: Path, kind: str, **more: Any) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "param.json").write_text(json.dumps({"__meta__": {"class_fullname": f"pecos.xmc.{kind}"}, **more}))
+
+    facts(folder, "xlinear.model###XLinearModel")
+    features, ranker = weights[0].shape[0] - 1, folder / "ranker"
+    size = {"nr_features": features, "nr_codes": tree.width[-2], "nr_labels": tree.width[-1]}
+    facts(ranker, "base###HierarchicalMLModel", model="HierarchicalMLModel", depth=tree.depth, **size)
+    asked = {"__meta__": {"class_fullname": "pecos.xmc.base###MLModel.PredParams"}}
+    asked |= {"only_topk": 10, "post_processor": "l3-hinge"}
+    for level, weight in enumerate(weights):
+        place, places, above = ranker / f"{level}.model", tree.width[level], len(tree.offsets[level]) - 1
+        size = {"nr_labels": places, "nr_features": features, "nr_codes": above}
+        facts(place, "base###MLModel", model="MLModel", **size, bias=1.0, pred_kwargs=asked)
+        sp.save_npz(place / "W.npz", weight, compressed=False)
+        parent = (np.ones(places, np.float32), np.arange(places, dtype=np.int32), tree.offsets[level])
+        sp.save_npz(place / "C.npz", sp.csc_matrix(parent, (places, above)), compressed=False)
+
+
+def time_pecos(folder: Path, ours: Any, single: int, turns: int) -> dict[str, dict[str, float]]:
+    """PECOS over `folder/pecos` and `folder/documents.npz`, in both of its layouts, beam 10, ten labels.
+
+    Its memory is half of what opening both layouts takes. `ours` are our answers, `Scores` over the same places.
+    """
+    from benchmarks.beam_models import disagreements
+    from benchmarks.pecos_peer import LAYERS, Pecos
+
+    figures, output = {}, folder / "found.npz"
+    with Pecos() as pecos:
+        pecos.ask("open", documents=str(folder / "documents.npz"), model=str(folder / "pecos"))
+        megabytes = resident_mb() / len(LAYERS)
+        for layers in LAYERS:
+            asked = {"layers": layers, "beam": 10, "k": 10}
+            seconds = [pecos.ask("predict", **asked, output=str(output))["cpu_s"] for _ in range(turns + 1)][1:]
+            alone = pecos.ask("single", **asked, documents=single)["seconds"]
+            figures[f"PECOS, {layers}"] = {
+                "cpu_us": 1e6 * float(np.median(seconds)) / len(ours),
+                "single_us": 1e6 * float(np.median(alone)),
+                "megabytes": megabytes,
+                "wrong_beside_ours": disagreements(ours, sp.csr_matrix(sp.load_npz(output)))["wrong"],
+            }
+    return figures
+
+
+def resident_mb() -> float:
+    """Resident megabytes of the largest child of this process."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    pages = [int(Path(f"/proc/{child}/statm").read_text().split()[1]) for child in children]
+    return max(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class Family:

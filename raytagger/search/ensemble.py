@@ -72,12 +72,6 @@ def average(results: Sequence[Scores], how: str, k: int) -> Scores:
     )
 
 
-def merge_disjoint(left: Scores, right: Scores, k: int) -> Scores:
-    """The k best of two results that share no label; ties by the smaller index."""
-    label_BJ = np.concatenate([left.label_BK, right.label_BK], axis=1)
-    return sum_by_label(label_BJ, np.concatenate([left.score_BK, right.score_BK], axis=1), k)
-
-
 def sum_by_label(label_BJ: np.ndarray, score_BJ: FloatArray, k: int) -> Scores:
     """The k labels of greatest summed score in each row; `PAD` entries count for nothing."""
     rows, places = label_BJ.shape

@@ -14,6 +14,7 @@ from raytagger.vectors.terms import SparseRows
 from raytagger.vectors.words import read_only
 
 COMMON = 0.2  # share of the labels that have a term from which it gets a row of its own
+BLOCK = 64  # labels that are looked at together
 
 
 class Postings:
@@ -94,31 +95,55 @@ def find_best(
         label_BK: is filled where labels are allowed.
         score_BK: as `label_BK`, and -inf before.
     """
-    start_V1, label, weight, counts_V, common_V, weight_CL = lists
     last = score_BK.shape[1] - 1
     for row in range(len(row_B1) - 1):
-        squares = 0.0
-        for place in range(row_B1[row], row_B1[row + 1]):
-            term, x = feature[place], value[place]
-            if counts_V[term]:
-                squares += np.float64(x) * x
-                if common_V[term] >= 0:
-                    weight_L = weight_CL[common_V[term]]
-                    for candidate in range(len(score_L)):
-                        score_L[candidate] += x * weight_L[candidate]
-                    continue
-                for entry in range(start_V1[term], start_V1[term + 1]):
-                    score_L[label[entry]] += x * weight[entry]
-        scale = np.float32(1 / np.sqrt(squares)) if squares > 0 else np.float32(0)
-        for candidate in range(len(score_L)):
-            score = score_L[candidate] * scale
-            score_L[candidate] = 0
-            if score > score_BK[row, last] and (len(allowed_L) == 0 or allowed_L[candidate]):
-                place = last
-                while place > 0 and score > score_BK[row, place - 1]:
-                    label_BK[row, place], score_BK[row, place] = label_BK[row, place - 1], score_BK[row, place - 1]
-                    place -= 1
-                label_BK[row, place], score_BK[row, place] = candidate, score
+        squares = _add_up(feature, value, row_B1[row], row_B1[row + 1], lists, score_L)
+        for start in range(0, len(score_L), BLOCK):
+            stop, cut, better = min(start + BLOCK, len(score_L)), score_BK[row, last], 0
+            for candidate in range(start, stop):  # many at once: few blocks have a label that is kept
+                better += score_L[candidate] > cut
+            if better:
+                _keep(score_L, start, stop, allowed_L, label_BK[row], score_BK[row])
+        score_L[:] = 0
+        scale = np.float32(1 / np.sqrt(squares)) if squares > 0 else np.float32(1)
+        for place in range(last + 1):
+            score_BK[row, place] *= scale
+
+
+@njit(cache=True, nogil=True)
+def _add_up(feature: IntArray, value: FloatArray, begin: int, end: int, lists: Lists, score_L: FloatArray) -> float:
+    """Adds one document's products to the labels' scores; gives the squared length of its terms that count."""
+    start_V1, label, weight, counts_V, common_V, weight_CL = lists
+    squares = 0.0
+    for place in range(begin, end):
+        term, x = feature[place], value[place]
+        if not counts_V[term]:
+            continue
+        squares += np.float64(x) * x
+        if common_V[term] >= 0:
+            weight_L = weight_CL[common_V[term]]
+            for candidate in range(len(score_L)):
+                score_L[candidate] += x * weight_L[candidate]
+        else:
+            for entry in range(start_V1[term], start_V1[term + 1]):
+                score_L[label[entry]] += x * weight[entry]
+    return squares
+
+
+@njit(cache=True, nogil=True)
+def _keep(
+    score_L: FloatArray, start: int, stop: int, allowed_L: BoolArray, label_K: IntArray, score_K: FloatArray
+) -> None:
+    """Puts the labels of a block that are better than the last one kept in their places."""
+    last = len(score_K) - 1
+    for candidate in range(start, stop):
+        score = score_L[candidate]
+        if score > score_K[last] and (len(allowed_L) == 0 or allowed_L[candidate]):
+            place = last
+            while place > 0 and score > score_K[place - 1]:
+                label_K[place], score_K[place] = label_K[place - 1], score_K[place - 1]
+                place -= 1
+            label_K[place], score_K[place] = candidate, score
 
 
 _EVERY = np.zeros(0, bool)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from raytagger.errors import SettingsError
 from raytagger.schema import PAD, Scores
-from raytagger.search.ensemble import COMBINATIONS, average, merge_disjoint
+from raytagger.search.ensemble import COMBINATIONS, average
+from raytagger.vectors import merge_disjoint
 
 
 @st.composite

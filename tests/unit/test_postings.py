@@ -32,7 +32,8 @@ def test_the_best_are_those_of_all_cosines(seed, documents, labels, k, limited):
     cosine_BL = (counted / np.where(length, length, 1)) @ label_LV.T
     allowed_L = rng.random(labels) < 0.7 if limited else None
     if allowed_L is not None:
-        cosine_BL = np.where(allowed_L, cosine_BL, np.float32(-np.inf))
+        cosine_BL = np.where(allowed_L, cosine_BL, -np.inf)
+    cosine_BL = cosine_BL.astype(np.float32)
     rows = SparseRows.of(sp.csr_matrix(doc_BV))
     found = Postings(sp.csr_matrix(label_LV), counts_V).best(rows, k, allowed_L)
     np.testing.assert_allclose(found.score_BK, top_k(cosine_BL, k).score_BK, atol=1e-6)
