@@ -1,6 +1,6 @@
 """From a thousand labels to a million: time, memory and latency of the tree, of one matrix, of PECOS and of faiss.
 
-Trees are grown over synthetic embeddings; weights are synthetic and as many as in trained models (about 120 a
+Trees are grown over synthetic embeddings; weights are synthetic and as many as in trained models (about 150 a
 label, siblings sharing their features), documents have about 80 features. Ours and PECOS hold the same weights.
 faiss searches dense vectors of the same labels, another task: its cost is shown beside, not its answers.
 """

@@ -158,10 +158,10 @@ def ranked(found: sp.csr_matrix) -> Scores:
     documents = len(found.indptr) - 1
     label_BK = np.full((documents, K), PAD, np.int32)
     score_BK = np.full((documents, K), -np.inf, np.float32)
-    label, score = np.asarray(found.indices), np.asarray(found.data)
+    label, score = np.asarray(found.indices), np.asarray(found.data, np.float32)
     for row in range(documents):
         entries = np.arange(found.indptr[row], found.indptr[row + 1])
-        entries = entries[np.lexsort((label[entries], -score[entries]))]
+        entries = entries[np.lexsort((label[entries], np.negative(score[entries])))]
         label_BK[row, : len(entries)], score_BK[row, : len(entries)] = label[entries], score[entries]
     return Scores(label_BK, score_BK)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.pecos_peer import pecos_environment, pecos_python
@@ -67,7 +68,8 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         )
     )
     columns = [rival.vocabulary_[term] for term in ours.vocabulary.terms]
-    apart = abs(rival.transform(texts)[:, columns] - ours.transform(texts))
+    theirs = sp.csr_matrix(rival.transform(texts))[:, columns]
+    apart = abs(theirs - ours.transform(texts))
     return {
         "ratio_sklearn": rate["ours"] / rate["scikit-learn"],
         "ratio_pecos": rate["ours"] / rate["PECOS"],

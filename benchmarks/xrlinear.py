@@ -91,7 +91,6 @@ ROWS = {
     },
     "gnd_tibcore": {"tree": Row(seeds=(0,)), "3 trees": Row(TreeSettings(trees=3), seeds=(0,))},
 }
-OURS = {"debtags": "terms", "debian_seealso": "3 trees", "gnd_tibcore": "3 trees"}  # that PECOS is compared with
 SAMPLE = 1500  # documents of each split in a quick run
 
 
@@ -142,7 +141,7 @@ def measure_set(data: Path, name: str, folder: Path, quick: bool) -> dict[str, A
             cost["documents_per_s"] = found[row].evaluations[-1].summary(asked)["documents_per_s"]
             found[row].costs.append(cost)
             tell(f"{name}: {row}, seed {seed}", found[row], asked)
-    tagger = found[OURS[name]].evaluations[0].tagger
+    tagger = next(iter(found.values())).evaluations[0].tagger
     assert isinstance(tagger, TreeTagger)
     reasons = add_rivals(found, tagger, source, asked, folder, SEEDS[:1] if quick else SEEDS)
     figures = {row: summed(one, asked) for row, one in found.items()}
@@ -154,9 +153,10 @@ def measure_set(data: Path, name: str, folder: Path, quick: bool) -> dict[str, A
     return {
         "rows": figures,
         "paired": {
-            f"{OURS[name]} over {rival}": paired(found[OURS[name]], found[rival], asked)
+            f"{ours} over {rival}": paired(found[ours], found[rival], asked)
+            for ours in ROWS[name]
             for rival in found
-            if rival not in ROWS[name]
+            if ours in found and rival not in ROWS[name]
         },
         "not_installed": reasons,
         "labels": len(tagger.labels),
