@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
 from itertools import pairwise
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import ThreadpoolController
 
 from raytagger.errors import BundleError, SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, IntArray, Scores
 from raytagger.search.kernels import Beams, Documents, Steps, search_levels
 from raytagger.search.layout import Layout, read_weights
+from raytagger.search.one_thread import ONE_THREAD
 from raytagger.search.transforms import Scoring, combined, scoring, transformed
 
 BLOCK = 4096  # documents of which the beams are kept at once
@@ -219,6 +217,8 @@ class BeamSearch:
     def _dense(self, doc_BE: FloatArray | None, rows: int) -> FloatArray:
         expected = (rows, self.layout.dense_PE.shape[1])
         if doc_BE is None:
+            if not expected[1]:
+                return _NO_DENSE if rows == 1 else _locked(np.empty(expected), np.float32)
             doc_BE = np.zeros((rows, 0), np.float32)
         if doc_BE.shape != expected or not np.isfinite(doc_BE).all():
             raise BundleError(
@@ -248,7 +248,7 @@ class _Descent(NamedTuple):
         """Searches documents block by block, and writes into `found`."""
         products = len(found) >= PRODUCT_FROM and documents.dense_BE.shape[1] > 0
         block = max(1, min(BLOCK, BEAM_PLACES // self._beam_places()))
-        with _ONE_THREAD if products else nullcontext():
+        with ONE_THREAD if products else nullcontext():
             for start in range(0, len(found), block):
                 part = slice(start, min(start + block, len(found)))
                 self._run_block(_cut(documents, part), _view(found, part), products)
@@ -269,8 +269,8 @@ class _Descent(NamedTuple):
     def root(self, rows: int) -> Beams:
         """Beams that hold the root."""
         shape = rows, self._beam_places()
-        node_BJ, score_BJ = np.zeros(shape, np.uint64), np.full(shape, self.scoring.root, np.float32)
-        return Beams(node_BJ, score_BJ, np.ones(rows, np.int64))
+        node_BJ, score_BJ = _filled(shape, 0, np.uint64), _filled(shape, self.scoring.root, np.float32)
+        return Beams(node_BJ, score_BJ, _filled(rows, 1, np.int64))
 
     def go(
         self, documents: Documents, beams: Beams, found: Scores, first: int, last: int, margin: Any = None
@@ -335,35 +335,8 @@ def _allowed_places(layout: Layout, allowed_L: BoolArray | None, below: Below | 
     return layout.places_above(leaf_P)
 
 
-class _OneThread:
-    """Matrix products on one thread while any search of this process multiplies: the search shares out documents.
-
-    The library's threads would wait for each other, busily, over products as small as these.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._users, self._limit = Lock(), 0, None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._users += 1
-            if self._users == 1:
-                self._limit = _blas().limit(limits=1, user_api="blas")
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users and self._limit is not None:
-                self._limit.restore_original_limits()
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
 def _documents(start: Any, feature: Any, value: Any, dense_BE: FloatArray) -> Documents:
-    order = _locked(np.arange(len(start) - 1), np.int32)
+    order = _FIRST if len(start) == 2 else _locked(np.arange(len(start) - 1), np.int32)
     return Documents(
         _locked(start, np.int64), _locked(feature, np.int32), _locked(value, np.float32), dense_BE, order
     )
@@ -383,16 +356,24 @@ def _view(found: Scores, part: slice) -> Scores:
 
 
 def _nothing(rows: int, k: int) -> Scores:
-    return Scores(np.full((rows, k), PAD, np.int32), np.full((rows, k), -np.inf, np.float32))
+    return Scores(_filled((rows, k), PAD, np.int32), _filled((rows, k), -np.inf, np.float32))
+
+
+def _filled(shape: Any, value: float, dtype: Any) -> Any:
+    """As `np.full`, which takes three times as long for the arrays of one document."""
+    array = np.empty(shape, dtype)
+    array.fill(value)
+    return array
 
 
 def _locked(array: Any, dtype: Any) -> Any:
     """The array, read-only: the kernel is compiled for read-only arrays alone."""
     view = np.ascontiguousarray(array, dtype).view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
-_ONE_THREAD = _OneThread()
 _NO_LIMIT = _locked(np.zeros(0), np.bool_)
+_NO_DENSE = _locked(np.zeros((1, 0)), np.float32)
+_FIRST = _locked(np.zeros(1), np.int32)
 _NO_MARGIN = _locked(np.zeros((0, 0, 0)), np.float32)
