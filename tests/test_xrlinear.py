@@ -1,6 +1,7 @@
 """XR-Linear from corpus to bundle, over the shared Ray: what a user of the bundle relies on."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +13,21 @@ from starlette.testclient import TestClient
 from raytagger.bundle import load, named
 from raytagger.bundle.tree import TreeTagger
 from raytagger.corpus.output import SMALL
-from raytagger.errors import BundleError, SettingsError
+from raytagger.errors import BundleError, CorpusError, SettingsError
 from raytagger.evaluate import Asked, evaluate
 from raytagger.recipes.fit import fit
 from raytagger.retag.run import retag
 from raytagger.schema import PAD
 from raytagger.search.beam import BeamSearch
 from raytagger.serve.api import make_api
-from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings, TreeSettings
+from raytagger.settings import (
+    FitRun,
+    OutputSettings,
+    SearchSettings,
+    SourceSettings,
+    TermSettings,
+    TreeSettings,
+)
 from raytagger.store import Store, join
 from raytagger.store.tags import TagTable
 from tests.conftest import ROOT
@@ -85,6 +93,54 @@ def test_a_wide_beam_in_a_tree_answers_as_exact_search(deep):
     wide = tree.search(features.doc_BV, 20, weighted, beam=60)
     assert (exact.label_BK == wide.label_BK).all()
     np.testing.assert_allclose(exact.score_BK, wide.score_BK, atol=1e-6)
+
+
+def tiny_corpus(folder: Path, splits: str) -> SourceSettings:
+    """A document a letter of `splits` (t: train, v: val without labels), each about one of three things."""
+    things = ["bread", "salt", "wood"]
+    names = {"t": "train", "v": "val"}
+    rows = [
+        {
+            "id": str(n),
+            "text": f"{things[n % 3]} {n}",
+            "split": names[part],
+            "labels": [things[n % 3]] * (part == "t"),
+        }
+        for n, part in enumerate(splits)
+    ]
+    (folder / "docs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    labels = [{"id": name, "title": name} for name in [*things, "kites"]]
+    (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, labels)))
+    return SourceSettings(documents=str(folder / "docs.jsonl"), labels=str(folder / "labels.jsonl"))
+
+
+@pytest.mark.parametrize("splits", ["ttttttvv", "t"])
+def test_without_a_validation_document_the_text_path_has_its_own_rule(tmp_path, splits):
+    run = dataclasses.replace(small_run(str(tmp_path / "out")), source=tiny_corpus(tmp_path, splits))
+    fit(dataclasses.replace(run, terms=TermSettings(min_frequency=1)))
+    tagger = opened(run.output.bundle)
+    found = tagger.tag(["bread", "kites in the wind"], 9)
+    assert [tagger.labels.ids[label] for label in found.label_BK[:, 0]] == ["bread", "kites"]
+    assert (found.label_BK[:, 4:] == PAD).all()
+    assert np.isneginf(found.score_BK[:, 4:]).all()
+
+
+def test_a_corpus_without_terms_and_a_matrix_of_several_seeds_are_refused(tmp_path):
+    run = dataclasses.replace(small_run(str(tmp_path / "out")), source=tiny_corpus(tmp_path, "tttt"))
+    with pytest.raises(CorpusError, match="no term is left to train on"):
+        fit(dataclasses.replace(run, terms=TermSettings(min_frequency=1000)))
+    several = dataclasses.replace(run, tree=TreeSettings(trees=2), search=SearchSettings(index="flat"))
+    with pytest.raises(SettingsError, match=r"one matrix of all labels; got '[23] labels, tree.trees = 2'"):
+        fit(dataclasses.replace(several, terms=TermSettings(min_frequency=1)))
+
+
+@pytest.mark.parametrize("transform", ["noop", "log-sigmoid", "sigmoid"])
+def test_every_transform_ranks_as_the_margins_do(flat, tmp_path, transform):
+    out = str(tmp_path / transform)
+    fit(small_run(out, transform=transform))
+    trained = opened(flat).trained_L
+    one, other = (tagger.search(tagger.encode(TEXTS), 3, trained) for tagger in (opened(flat), opened(out)))
+    assert one.label_BK.tolist() == other.label_BK.tolist()
 
 
 def test_a_second_fit_takes_every_stage_as_it_is(flat):
@@ -215,6 +271,13 @@ def test_loading_and_tagging_need_neither_torch_nor_transformers(flat):
         ({"combine": "median"}, "tree.combine; got 'median'"),
         ({"preset": "mine"}, "tree.preset; got 'mine'"),
         ({"trees": 0}, "tree.trees; got 0"),
+        (
+            {"transform": "noop", "combiner": "product"},
+            "tree.combiner; got 'product'; expected sum or none with noop",
+        ),
+        ({"leaf": 257}, "tree.leaf; got 257; expected 1 to 256"),
+        ({"dense_weight": -1.0}, "tree.dense_weight; got -1.0; expected 0 or more"),
+        ({"eps": 0.0}, "eps of the rankers; got 0.0"),
         ({"features": ("words",)}, r"tree.features; got \['words'\]; expected one or more of all, terms"),
         ({"transform": "l9-hinge"}, "got 'l9-hinge'"),
     ],

@@ -27,10 +27,11 @@ from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, open_encoder
 from raytagger.errors import SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
-from raytagger.search import DenseScorer, Scorer, SparseLabels, SparseScorer, nothing, search_exact
+from raytagger.search import DenseScorer, Scorer, SparseLabels, SparseScorer, search_exact
 from raytagger.search.beam import BeamSearch, warm
 from raytagger.search.ensemble import average
 from raytagger.search.layout import open_layout
+from raytagger.search.transforms import scoring, usual_combiner
 from raytagger.settings import FitRun, TreeSettings, make_run
 from raytagger.store import Store
 from raytagger.vectors import Postings, SparseRows, TfIdf, merge_disjoint
@@ -72,7 +73,8 @@ class TextScale(NamedTuple):
     def scores(self, cosine_BK: FloatArray) -> FloatArray:
         """float32 (B, K); `-inf` stays."""
         line_BK = self.slope * cosine_BK + self.offset
-        return np.exp(np.minimum(line_BK, 0)) if self.exponential else line_BK
+        score_BK = np.exp(np.minimum(line_BK, 0)) if self.exponential else line_BK
+        return np.where(np.isneginf(cosine_BK), np.float32(-np.inf), score_BK)
 
 
 class Step(NamedTuple):
@@ -195,8 +197,10 @@ class TreeTagger:
         features = self.encode([text])
         only_L = np.zeros(len(self.labels), bool)
         only_L[label] = True
-        found = self.search(features, 1, only_L)
-        score = float(found.score_BK[0, 0]) if found.label_BK[0, 0] != PAD else 0.0
+        # An ensemble's scores depend on the other labels found; a tree's do not, and a limit finds any label.
+        alone = len(self.trees) == 1 or not self.trained_L[label]
+        found = self.search(features, 1, only_L) if alone else self.search(features, ENSEMBLE_DEPTH)
+        score = float(found.score_BK[0][found.label_BK[0] == label].sum())
         steps, parts_V = (), self._shared_terms(features, label)
         if self.trained_L[label]:
             doc_BE = self._weighted(features.doc_BE) if reads_vectors(self.run.tree)[0] else None
@@ -211,7 +215,7 @@ class TreeTagger:
     def _tag_one(self, texts: Sequence[str], k: int) -> Scores:
         """One text without the matrices of a batch, which would take longer than its search."""
         row = self.terms.rows(texts)
-        allowed_L = None if self._all_trained_answerable else self._answerable & self.trained_L
+        allowed_L = None if self._all_trained_answerable else self._answerable_trained
         found = self.trees[0].search_one(row.feature, row.value, k, allowed_L=allowed_L)
         if not len(self._untrained):
             return found
@@ -220,9 +224,7 @@ class TreeTagger:
     def _search_trees(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
         """The trained labels; `allowed_L` None for all that are active."""
         if allowed_L is None:
-            allowed_L = None if self._all_trained_answerable else self._answerable & self.trained_L
-        if allowed_L is not None and not allowed_L.any():
-            return nothing(len(features.cut_B), k)
+            allowed_L = None if self._all_trained_answerable else self._answerable_trained
         depth = k if len(self.trees) == 1 else max(k, ENSEMBLE_DEPTH)
         doc_BE = self._weighted(features.doc_BE)
         results = [
@@ -266,9 +268,13 @@ class TreeTagger:
         return bool(self._answerable[self.trained_L].all())
 
     @cached_property
+    def _answerable_trained(self) -> BoolArray:
+        return self._answerable & self.trained_L
+
+    @cached_property
     def _terms_alone(self) -> bool:
         """One tree over terms, and no vectors beside it."""
-        return len(self.trees) == 1 and self.encoder is None and bool((self._answerable & self.trained_L).any())
+        return len(self.trees) == 1 and self.encoder is None and bool(self._answerable_trained.any())
 
     @cached_property
     def _untrained(self) -> np.ndarray:
@@ -302,6 +308,23 @@ def reads_vectors(settings: TreeSettings) -> list[bool]:
         )
     wanted = [name == "all" and settings.dense_weight > 0 for name in settings.features]
     return [vectors for vectors in wanted for _ in range(settings.trees)]
+
+
+def combination(settings: TreeSettings) -> str:
+    """The combiner: the one named, else the one that fits the transform.
+
+    Raises:
+        SettingsError: the transform or combiner is unknown, or a product of scores that may be negative.
+    """
+    named = settings.combiner or usual_combiner(settings.transform)
+    found = scoring(settings.transform, named)
+    if named == "product" and not found.finish:
+        raise SettingsError(
+            "tree.combiner",
+            got=named,
+            expected=f"sum or none with {settings.transform}, whose scores may be negative",
+        )
+    return named
 
 
 def words_alone(terms: TfIdf, weight_BV: sp.csr_matrix) -> sp.csr_matrix:
@@ -342,4 +365,4 @@ def open_tree(opened: Opened, store: Store, device: str) -> TreeTagger:
 
 def open_search(folder: Path, run: FitRun, beam: int) -> BeamSearch:
     """One tree of a bundle; with beam 0 every node is scored."""
-    return BeamSearch(open_layout(folder), run.tree.transform, run.tree.combiner, beam)
+    return BeamSearch(open_layout(folder), run.tree.transform, combination(run.tree), beam)

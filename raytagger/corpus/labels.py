@@ -97,13 +97,20 @@ class LabelSet:
         """
         below_L, fresh = self.mask([label_id]), [label_id]
         while fresh:
-            above = set(fresh)
-            fresh = []
-            for label, parents in enumerate(self.parents):
-                if not below_L[label] and above.intersection(parents):
+            for label in self._children.get(fresh.pop(), ()):
+                if not below_L[label]:
                     below_L[label] = True
                     fresh.append(self.ids[label])
         return below_L
+
+    @cached_property
+    def _children(self) -> dict[str, list[int]]:
+        """Labels by the id of a parent."""
+        children: dict[str, list[int]] = {}
+        for label, parents in enumerate(self.parents):
+            for parent in parents:
+                children.setdefault(parent, []).append(label)
+        return children
 
     @cached_property
     def fingerprint(self) -> str:

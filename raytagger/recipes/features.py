@@ -101,9 +101,9 @@ def read_features(
         split += part.split
         if encode is not None:
             texts += part.texts
-    train_N, validation_N = part_by_split(run, split)
     matrix = to_matrix(gold, len(labels))
     has_label_N = np.diff(matrix.indptr) > 0
+    train_N, validation_N = part_by_split(run, split, has_label_N)
     if not has_label_N[train_N].any():
         raise CorpusError(
             "no document to train on",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from raytagger.encoders import load_encoder
+from raytagger.bundle.tree import combination
 from raytagger.fit.ranker import fit_level
 from raytagger.labels.embeddings import Embedding, concatenate, fill_from_text, has_vector
 from raytagger.labels.grow import grow_tree
@@ -33,11 +33,12 @@ from raytagger.search.ranker import (
     teacher_forced,
     unite,
 )
-from raytagger.store import join
+from raytagger.settings import FitRun, TreeSettings
+from raytagger.store import absolute, join
 
 NEGATIVES = ("tfn", "man", "tfn+man")
 EMBEDDINGS = ("pifa", "label2vec", "text")
-SURE = 30.0  # a margin at which every transform but noop gives 1
+SURE = 30.0  # a margin at which a sigmoid or hinge gives 1, and at its negative 0
 
 
 @dataclass
@@ -80,8 +81,7 @@ def rank_tree(shop: Workshop, seed: int, vectors: bool, folder: Path) -> None:
     ranked = Ranked(tree, shop.doc_NV(rows), shop.doc_NE(rows) if vectors else None)
     for level in range(tree.depth):
         if shop.kind == "flat" and level == 0:
-            sure = 1.0 if run.tree.transform == "noop" else SURE
-            ranked.add(open_level(columns(ranked.doc_NV), tree.width[0], sure), None)
+            ranked.add(open_level(columns(ranked.doc_NV), tree.width[0], open_margin(run.tree)), None)
             continue
         fitted = fit_level(
             ranked.doc_NV,
@@ -89,9 +89,9 @@ def rank_tree(shop: Workshop, seed: int, vectors: bool, folder: Path) -> None:
             levels[level],
             _active(shop, ranked, level, levels),
             tree.offsets[level],
-            _settings(shop),
+            ranker_settings(run),
             shop.store,
-            join(run.output.bundle, "training", "ranker"),
+            absolute(join(run.output.bundle, "training", "ranker")),
             cost=None if costs is None else costs[level],
             progress=shop.progress,
             say=shop.say,
@@ -120,13 +120,19 @@ def embed(shop: Workshop, name: str, seed: int) -> Embedding:
         lists = [part.tolist() for part in np.split(shop.gold.indices, shop.gold.indptr[1:-1])]
         found = label2vec(lists, len(shop.labels), PRESETS[shop.run.tree.preset], seed)
         return fill_from_text(found, has_vector(found), shop.weigh.transform(shop.labels.full_texts))
-    encoder = load_encoder(shop.run.encoder, shop.store)
-    return embed_labels(shop.run, shop.store, encoder, shop.labels, shop.progress).vector_LD
+    return embed_labels(shop.run, shop.store, shop.any_encoder, shop.labels, shop.progress).vector_LD
 
 
-def open_level(terms: int, blocks: int, sure: float) -> sp.csc_matrix:
-    """A level that lets every document through at full score: its margins are far to the right."""
-    bias = (np.full(blocks, sure, np.float32), (np.full(blocks, terms), np.arange(blocks)))
+def open_margin(settings: TreeSettings) -> float:
+    """The margin at which a level changes nothing in the scores below it."""
+    if settings.combiner == "sum" and not settings.transform.startswith("log-"):
+        return 0.0 if settings.transform == "noop" else -SURE
+    return SURE
+
+
+def open_level(terms: int, blocks: int, margin: float) -> sp.csc_matrix:
+    """A level without features, so that every document goes through it in the same way."""
+    bias = (np.full(blocks, margin, np.float32), (np.full(blocks, terms), np.arange(blocks)))
     return sp.csc_matrix(bias, shape=(terms + 1, blocks))
 
 
@@ -144,17 +150,22 @@ def _active(shop: Workshop, ranked: Ranked, level: int, levels: list[sp.csr_matr
     tree, beam = shop.run.tree, shop.run.search.beam
     with tempfile.TemporaryDirectory() as temporary:
         ranked.write(Path(temporary))
-        search = BeamSearch(open_layout(Path(temporary)), tree.transform, tree.combiner, beam)
+        search = BeamSearch(open_layout(Path(temporary)), tree.transform, combination(tree), beam)
         by_matcher = matched(search.search(ranked.doc_NV, beam or above, ranked.doc_NE), above)
     return by_matcher if tree.negatives == "man" else unite(forced, by_matcher)
 
 
-def _settings(shop: Workshop) -> RankerSettings:
-    tree = shop.run.tree
+def ranker_settings(run: FitRun) -> RankerSettings:
+    """What the solver is told.
+
+    Raises:
+        SettingsError: a value out of range.
+    """
+    tree = run.tree
     return RankerSettings(
         cost_positive=tree.cost_positive,
         cost_negative=tree.cost_negative,
         eps=tree.eps,
         threshold=tree.threshold,
-        seed=shop.run.train.seed,
+        seed=run.train.seed,
     )

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from raytagger.corpus import LabelSet, list_documents, read_documents
 from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
+from raytagger.schema import BoolArray
 from raytagger.settings import FitRun
 from raytagger.store import Store
 
@@ -44,15 +45,24 @@ def read_training(
         progress("reading", read)
 
 
-def part_by_split(run: FitRun, split: list[str | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation documents, int64; a twentieth is split off where no validation split exists."""
+def part_by_split(
+    run: FitRun, split: list[str | None], has_label_N: BoolArray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation documents, int64; a twentieth is split off where no validation split exists.
+
+    Args:
+        run: the names of the splits, and the seed of the twentieth.
+        split: of each document.
+        has_label_N: bool (N,); the twentieth is drawn from these documents alone.
+    """
     names = np.array([name or "" for name in split], object)
     is_validation = names == run.source.validation_split
     is_train = names == run.source.train_split if any(split) else ~is_validation
     train_N, validation_N = np.flatnonzero(is_train), np.flatnonzero(is_validation)
-    if not len(validation_N) and len(train_N) > 1:
-        count = max(1, round(VALIDATION_SHARE * len(train_N)))
-        chosen = np.random.default_rng([run.train.seed, 3]).choice(train_N, count, replace=False)
+    labelled_N = train_N if has_label_N is None else train_N[has_label_N[train_N]]
+    if not len(validation_N) and len(labelled_N) > 1:
+        count = max(1, round(VALIDATION_SHARE * len(labelled_N)))
+        chosen = np.random.default_rng([run.train.seed, 3]).choice(labelled_N, count, replace=False)
         return np.setdiff1d(train_N, chosen), np.sort(chosen)
     return train_N, validation_N
 

@@ -71,6 +71,8 @@ def _pairs(scores: Scores, gold: sp.csr_matrix, exponential: bool) -> tuple[Floa
     """What the trees said of each (document, label) that they named, and whether it is right."""
     found_BK = scores.label_BK != PAD
     row_P = np.nonzero(found_BK)[0]
+    if not len(row_P):
+        return np.zeros(0, np.float32), np.zeros(0, bool)
     right_P = np.asarray(gold[row_P, scores.label_BK[found_BK]]).ravel().astype(bool)
     score_P = scores.score_BK[found_BK]
     return (np.log(np.maximum(score_P, LEAST_SCORE)) if exponential else score_P), right_P

@@ -13,7 +13,9 @@ import scipy.sparse as sp
 from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import Encoder, load_encoder
+from raytagger.errors import CorpusError, SettingsError
 from raytagger.labels import LabelBank
+from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress
 from raytagger.recipes.features import Features, read_features
 from raytagger.recipes.reading import corpus_files
@@ -24,6 +26,8 @@ from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join, parent
 from raytagger.stream.count import count_terms
 from raytagger.vectors import TfIdf, Vocabulary
+
+STAGES = 1  # raised when a stage writes other files for the same input
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,20 @@ class Workshop:
     @cached_property
     def encoder(self) -> Encoder | None:
         """The frozen encoder beside the terms."""
-        return load_encoder(self.run.encoder, self.store) if self.run.tree.dense_weight else None
+        return self.any_encoder if self.run.tree.dense_weight else None
+
+    @cached_property
+    def any_encoder(self) -> Encoder:
+        """The frozen encoder, wherever it is read."""
+        return load_encoder(self.run.encoder, self.store)
 
     @cached_property
     def features_key(self) -> str:
         """Changes with whatever the features depend on."""
         if not self.run.tree.dense_weight:
             return self._corpus_key
-        return fingerprint(self.run.encoder, corpus=self._corpus_key)
+        prompt, identity = self.run.encoder.prompt, self.encoder.identity if self.encoder else ""
+        return fingerprint(self.run.terms, corpus=self._corpus_key, encoder=[identity, prompt])
 
     @cached_property
     def features(self) -> Features:
@@ -78,7 +88,17 @@ class Workshop:
     @cached_property
     def kind(self) -> str:
         """`flat` or `tree`."""
-        return choose_index(self.run.search.index, int((self.count_L > 0).sum()), "terms")
+        asked, trees = self.run.search.index, self.run.tree.trees
+        labels = int((self.count_L > 0).sum())
+        kind = choose_index("tree" if asked == "auto" and trees > 1 else asked, labels, "terms")
+        if kind == "flat" and (trees > 1 or labels > MOST_SIBLINGS**2):
+            raise SettingsError(
+                "one matrix of all labels",
+                got=f"{labels:,} labels, tree.trees = {trees}",
+                expected=f"{MOST_SIBLINGS**2:,} labels at most, and one of it: seeds change nothing in it",
+                remedy='Set search.index = "tree".',
+            )
+        return kind
 
     def doc_NV(self, rows: np.ndarray) -> sp.csr_matrix:
         """float32 CSR (rows, V), term weights of some documents."""
@@ -92,15 +112,22 @@ class Workshop:
     @cached_property
     def _corpus_key(self) -> str:
         files = corpus_files(self.run, self.store)
-        parts = [self.run.source, self.labels.fingerprint]
+        parts = [STAGES, self.run.source, self.labels.fingerprint, self.run.train.seed]
         return fingerprint(self.run.terms, files=files, parts=parts)
 
     def _make_terms(self, folder: Path) -> None:
-        """Words of label texts are counted beside those of documents: a new label's text must find its words."""
+        """Label texts are counted beside documents, so that a word which both have once is kept."""
         terms = self.run.terms
         counts = count_terms(self.run, self.progress)
         counts.add(self.labels.full_texts)
-        Vocabulary.from_counts(counts, terms.max_terms, terms.min_frequency).save(folder)
+        vocabulary = Vocabulary.from_counts(counts, terms.max_terms, terms.min_frequency)
+        if not len(vocabulary.frequency_V):
+            raise CorpusError(
+                "no term is left to train on",
+                got=f"{counts.texts} texts, terms.min_frequency {terms.min_frequency}",
+                remedy="Lower terms.min_frequency, raise terms.max_terms, or look at the texts.",
+            )
+        vocabulary.save(folder)
 
     def _make_features(self, folder: Path) -> None:
         encode = None if self.encoder is None else self._through_bank(self.encoder)

@@ -28,18 +28,19 @@ import scipy.sparse as sp
 
 from raytagger import metrics
 from raytagger.bundle import publish, write_card, write_labels
-from raytagger.bundle.tree import open_search, reads_vectors, words_alone
+from raytagger.bundle.tree import combination, open_search, reads_vectors, words_alone
 from raytagger.corpus import read_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import save_encoder
 from raytagger.errors import SettingsError
 from raytagger.labels.label2vec import PRESETS
+from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, check_places, embed_labels
-from raytagger.recipes.rank import EMBEDDINGS, NEGATIVES, rank_tree
+from raytagger.recipes.rank import EMBEDDINGS, NEGATIVES, rank_tree, ranker_settings
 from raytagger.recipes.stages import Stages
 from raytagger.recipes.text_path import DOCUMENTS_AT_MOST, TextSide, fit_scale
-from raytagger.recipes.workshop import Workshop
+from raytagger.recipes.workshop import STAGES, Workshop
 from raytagger.schema import FloatArray, Scores
 from raytagger.search import choose_index
 from raytagger.search.ensemble import average, check_combination
@@ -75,7 +76,8 @@ def fit_xrlinear(run: FitRun, progress: Progress = silent, say: Callable[[str], 
 def _check(run: FitRun) -> None:
     check_places(run)
     check_combination(run.tree.combine)
-    scoring(run.tree.transform, run.tree.combiner)
+    combination(run.tree)
+    ranker_settings(run)
     choose_index(run.search.index, 0, "terms")
     if not run.source.documents:
         raise SettingsError("source.documents is empty", expected="labelled documents to train on")
@@ -89,6 +91,13 @@ def _check(run: FitRun) -> None:
     if run.tree.trees < 1:
         raise SettingsError("tree.trees", got=run.tree.trees, expected="1 or more")
     reads_vectors(run.tree)
+    ranges = {"tree.splits": (run.tree.splits, 2, MOST_SIBLINGS), "tree.leaf": (run.tree.leaf, 1, MOST_SIBLINGS)}
+    ranges |= {"search.beam": (run.search.beam, 0, np.inf), "tree.dense_weight": (run.tree.dense_weight, 0, np.inf)}
+    for name, (got, least, most) in ranges.items():
+        if not least <= got <= most:
+            raise SettingsError(
+                name, got=got, expected=f"{least} to {most}" if most < np.inf else f"{least} or more"
+            )
 
 
 def _story(shop: Workshop) -> str:
@@ -105,9 +114,9 @@ def _make_tree(shop: Workshop, number: int) -> Path:
     """The folder of one tree's search layout; each feature set has the same seeds."""
     run, vectors = shop.run, reads_vectors(shop.run.tree)[number]
     seed = run.train.seed + number % run.tree.trees
-    parts = [shop.kind, seed, vectors, run.search.beam]
+    parts = [STAGES, shop.kind, seed, vectors, run.search.beam]
     if "text" in run.tree.embedding:
-        parts += [run.encoder, run.labels]
+        parts += [shop.any_encoder.identity, run.labels.prompt]
     key = fingerprint(replace(run.tree, trees=1, features=()), features=shop.features_key, parts=parts)
     return shop.stages.folder("tree", key, lambda folder: rank_tree(shop, seed, vectors, folder))
 
@@ -121,7 +130,7 @@ def _publish(shop: Workshop, trees: list[Path]) -> str:
             shutil.copytree(made, folder / name, ignore=shutil.ignore_patterns("done"))
         licences, label_LE = _write_encoder(shop, folder)
         scores, gold = _validate(shop, trees)
-        exponential = scoring(run.tree.transform, run.tree.combiner).finish
+        exponential = scoring(run.tree.transform, combination(run.tree)).finish
         scale = fit_scale(scores, gold, _text_side(shop, label_LE), shop.count_L, exponential, run.train.seed)
         (folder / "text.json").write_text(json.dumps(scale._asdict()) + "\n")
         figures = {

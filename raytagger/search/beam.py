@@ -103,7 +103,7 @@ class BeamSearch:
             allowed_L: bool (L,), which labels may be answered; a branch without any is not scored.
             below: a level and one or more of its nodes: only labels below these are answered.
             beam: another one than usual; 0 for all nodes.
-            threads: 0 for one a core.
+            threads: 0 for one a core that this process may use.
 
         Raises:
             BundleError: features or dense features that are not this tree's, or values that are not finite.
@@ -113,7 +113,9 @@ class BeamSearch:
         descent = _Descent(self.layout, self._scoring, self._steps(k, beam), self.limit(allowed_L, below))
         documents = _documents(doc_BV.indptr, doc_BV.indices, doc_BV.data, self._dense(doc_BE, rows))
         found = _nothing(rows, k)
-        workers = min(threads or len(os.sched_getaffinity(0)), rows // SHARED_FROM)
+        if len(descent.allowed_P) and not descent.allowed_P.any():
+            return found
+        workers = min(threads or _cores(), rows // SHARED_FROM)
         if workers <= 1:
             descent.run(documents, found)
             return found
@@ -333,6 +335,12 @@ def _allowed_places(layout: Layout, allowed_L: BoolArray | None, below: Below | 
             raise SettingsError("the tree does not have the nodes of a limit", got=below)
         leaf_P &= layout.leaves_below(level, nodes)
     return layout.places_above(leaf_P)
+
+
+def _cores() -> int:
+    """The cores of this process: of a worker of Ray those that it was given, which Ray says by OMP_NUM_THREADS."""
+    most, told = len(os.sched_getaffinity(0)), os.environ.get("OMP_NUM_THREADS", "")
+    return min(most, int(told)) if told.isdigit() and int(told) else most
 
 
 def _documents(start: Any, feature: Any, value: Any, dense_BE: FloatArray) -> Documents:

@@ -11,9 +11,16 @@ from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.search.exact import nothing
 from raytagger.vectors import top_k
 
+RANKED = 100  # places that count
+
 
 def _same(score_BK: FloatArray, found_BK: BoolArray) -> FloatArray:
     return np.where(found_BK, score_BK, np.float32(0))
+
+
+def _lowest(score_BK: FloatArray, found_BK: BoolArray) -> FloatArray:
+    """float32 (B, 1), what a label gets that a result lacks: 0, or the result's lowest score where that is less."""
+    return np.min(score_BK, axis=1, keepdims=True, initial=0, where=found_BK).astype(np.float32)
 
 
 def _softmax(score_BK: FloatArray, found_BK: BoolArray) -> FloatArray:
@@ -27,8 +34,8 @@ def _sigmoid(score_BK: FloatArray, found_BK: BoolArray) -> FloatArray:
 
 
 def _rank(score_BK: FloatArray, found_BK: BoolArray) -> FloatArray:
-    places = score_BK.shape[1]
-    return np.where(found_BK, (places - np.arange(places)) / places, 0).astype(np.float32)
+    place_K = np.arange(score_BK.shape[1])
+    return np.where(found_BK, np.maximum(1 - place_K / RANKED, 0), 0).astype(np.float32)
 
 
 COMBINATIONS: dict[str, Callable[[FloatArray, BoolArray], FloatArray]] = {
@@ -55,8 +62,9 @@ def average(results: Sequence[Scores], how: str, k: int) -> Scores:
 
     Args:
         results: at least one, of the same documents; deeper than k, so that labels near the cut meet.
-        how: `average` of the scores as they are, `softmax_average`, `sigmoid_average`, or `rank_average`, in which
-            the first of K places counts 1 and the last 1 / K.
+        how: `average` of the scores as they are (a label that a result lacks counts 0 there, or the result's lowest
+            score where that is less), `softmax_average`, `sigmoid_average`, or `rank_average`, in which the first
+            of a hundred places counts 1 and the last 0.01.
         k: labels kept.
 
     Raises:
@@ -65,11 +73,14 @@ def average(results: Sequence[Scores], how: str, k: int) -> Scores:
     Source: MatchXML, section IV (ensembles of three models).
     """
     check_combination(how)
-    transform = COMBINATIONS[how]
-    parts = [transform(found.score_BK, found.label_BK != PAD) / np.float32(len(results)) for found in results]
-    return sum_by_label(
-        np.concatenate([found.label_BK for found in results], axis=1), np.concatenate(parts, axis=1), k
+    said = [COMBINATIONS[how](found.score_BK, found.label_BK != PAD) for found in results]
+    # Sums over what lies above each result's floor, so that a label which a result lacks gets the floor.
+    floors = [_lowest(part, found.label_BK != PAD) for part, found in zip(said, results, strict=True)]
+    above = [(part - floor) / np.float32(len(results)) for part, floor in zip(said, floors, strict=True)]
+    best = sum_by_label(
+        np.concatenate([found.label_BK for found in results], axis=1), np.concatenate(above, axis=1), k
     )
+    return Scores(best.label_BK, best.score_BK + np.mean(floors, axis=0))
 
 
 def sum_by_label(label_BJ: np.ndarray, score_BJ: FloatArray, k: int) -> Scores:

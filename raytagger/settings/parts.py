@@ -84,7 +84,7 @@ class TermSettings:
     """The word features of documents."""
 
     ngrams: int = 2  # 1: words; 2: words and pairs of neighbouring words
-    min_frequency: int = 2  # training documents that a term must stand in
+    min_frequency: int = 2  # training documents and label texts that a term must stand in
     max_terms: int = 1_048_576  # the most frequent ones are kept
 
 
@@ -107,7 +107,7 @@ class TreeSettings:
     threshold: float = 0.1  # smaller weights are left out
     eps: float = 0.1  # the solver stops below this violation
     transform: str = "l3-hinge"  # of a margin: noop, sigmoid, log-sigmoid, l1-hinge to l4-hinge
-    combiner: str = "product"  # of the levels' scores: product, sum, or none (the last level's alone)
+    combiner: str = ""  # of the levels' scores: product, sum, none (the last alone); empty: as fits the transform
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class SearchSettings:
 
     kind: str = "mean"  # dense, tfidf, mean (of both cosines), bm25, popularity
     index: str = "auto"  # dense: exact, hnsw, ivf (faiss); terms: flat (one-vs-rest), tree; auto: by label count
-    beam: int = 10  # nodes kept a level of a label tree
+    beam: int = 10  # nodes kept a level of a label tree; 0: all of them, which is exact
     k: int = 5  # tags kept a document, 50 at most
     threshold: float | None = None  # keep only tags with at least this score
 

@@ -26,7 +26,7 @@ def ranking(rng, documents, labels, places):
     score_BK = np.full((documents, places), -np.inf, np.float32)
     for row in range(documents):
         found = rng.permutation(labels)[: rng.integers(0, places + 1)]
-        scores = np.sort(rng.choice([0.0, 0.25, 0.5, 1.0, 2.0], len(found)))[::-1]
+        scores = np.sort(rng.choice([-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0], len(found)))[::-1]
         label_BK[row, : len(found)], score_BK[row, : len(found)] = found, scores
     return Scores(label_BK, score_BK)
 
@@ -36,12 +36,11 @@ def values(found, row, how):
     label_K = [int(label) for label in found.label_BK[row] if label != PAD]
     score_K = [float(score) for score in found.score_BK[row][: len(label_K)]]
     total = sum(map(math.exp, score_K))
-    places = found.label_BK.shape[1]
     said = {
         "average": lambda place: score_K[place],
         "softmax_average": lambda place: math.exp(score_K[place]) / total,
         "sigmoid_average": lambda place: 1 / (1 + math.exp(-score_K[place])),
-        "rank_average": lambda place: (places - place) / places,
+        "rank_average": lambda place: (100 - place) / 100,
     }[how]
     return {label: said(place) for place, label in enumerate(label_K)}
 
@@ -53,7 +52,9 @@ def test_an_average_is_that_of_a_slow_loop(how, parts, k):
     assert found.label_BK.shape == (len(parts[0]), k)
     for row in range(len(found)):
         said = [values(part, row, how) for part in parts]
-        mean = {label: sum(one.get(label, 0) for one in said) / len(parts) for label in set().union(*said)}
+        lacking = [min([0.0, *one.values()]) for one in said]  # what a result says of a label that it lacks
+        pairs = list(zip(said, lacking, strict=True))
+        mean = {label: sum(one.get(label, low) for one, low in pairs) / len(parts) for label in set().union(*said)}
         label_K = [label for label in found.label_BK[row].tolist() if label != PAD]
         assert len(label_K) == min(k, len(mean))
         best = sorted(mean.values(), reverse=True)[:k]
