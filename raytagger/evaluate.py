@@ -226,6 +226,7 @@ class Evaluation:
     n_unknown_gold: int = 0
     n_tagged: int = 0
     n_cut: int = 0
+    n_blank: int = 0
     tag_s: float = 0.0
 
     def add(self, part: _Part) -> None:
@@ -238,6 +239,7 @@ class Evaluation:
         self.tag_s += time.perf_counter() - started
         self.n_tagged += len(scores)
         self.n_cut += int(features.cut_B.sum())
+        self.n_blank += int(np.sum(getattr(features, "blank_B", 0)))
         if self.details:
             self._keep_details(part, features, scores, gold)
         has_gold = metrics.count_gold(gold) > 0
@@ -275,6 +277,7 @@ class Evaluation:
             "n_unseen_pairs": self.n_unseen_pairs,
             "documents_per_s": self.n_tagged / self.tag_s,
             "share_cut": self.n_cut / self.n_tagged,
+            "share_blank": self.n_blank / self.n_tagged,
             "zero_shot_splits": list(asked.zero_shot_splits),
             "intervals": {name: family.interval(name, asked.seed) for name, family in families},
             "bundle": self.tagger.bundle_id,

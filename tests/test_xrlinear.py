@@ -213,6 +213,9 @@ def test_a_text_without_a_known_word_gets_the_frequent_labels_and_is_flagged(fla
     median = np.median(tagger.train_count_L[trained])
     assert tagger.train_count_L[first].mean() > median
     assert tagger.explain("qqqq zzzz", tagger.labels.ids[first[0]]).blank
+    with TestClient(make_api(tagger, 4)) as client:
+        answer = client.post("/v1/tag", json={"texts": ["qqqq zzzz", TEXTS[0]]}).json()
+    assert [row.get("blank", False) for row in answer["results"]] == [True, False]
 
 
 def test_more_labels_than_there_are_are_padded(flat):

@@ -172,6 +172,10 @@ class TreeTagger:
             return self._tag_one(texts, k)
         return self.search(self.encode(texts), k)
 
+    def blank(self, texts: Sequence[str]) -> BoolArray:
+        """Bool (B,), texts without any known term: they get the labels that are frequent."""
+        return np.diff(self.terms.rows(texts).row_B1) == 0
+
     def with_labels(self, newer: LabelSet) -> TreeTagger:
         """See `Tagger.with_labels`: new labels are found by their text; trained ones keep their weights."""
         merged = self.labels.merged(newer)

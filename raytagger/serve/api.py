@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import JSONResponse
 
 from raytagger import __version__
 from raytagger.bundle import Tagger, named
+from raytagger.bundle.tree import TreeTagger
 from raytagger.corpus import LabelSet
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
@@ -77,10 +79,13 @@ class _Routes:
             scores = self._tagger.tag(request.texts, request.k)
         else:
             scores = self._tagger.search(self._tagger.encode(request.texts), request.k, allowed_L)
-        results = [
+        blank_B = self._tagger.blank(request.texts) if isinstance(self._tagger, TreeTagger) else ()
+        results: list[dict[str, Any]] = [
             {"tags": [{"label_id": name, "title": _title(labels, name), "score": score} for name, score in pairs]}
             for pairs in named(scores, labels)
         ]
+        for row in np.flatnonzero(blank_B):
+            results[row]["blank"] = True
         return {"bundle": self._tagger.bundle_id, "label_set": labels.fingerprint, "results": results}
 
 

@@ -53,6 +53,9 @@ class ResultModel(BaseModel):
     """The labels of one text, best first."""
 
     tags: list[TagModel]
+    blank: bool = Field(
+        default=False, description="No word of the text is known: its labels are the frequent ones."
+    )
 
 
 class TagAnswer(BaseModel):
