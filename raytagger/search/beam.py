@@ -15,7 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger.errors import BundleError, SettingsError
-from raytagger.schema import PAD, BoolArray, FloatArray, IntArray, Scores
+from raytagger.schema import BoolArray, FloatArray, IntArray, Scores
+from raytagger.search.exact import nothing
 from raytagger.search.kernels import Beams, Documents, Steps, search_levels
 from raytagger.search.layout import Layout, read_weights
 from raytagger.search.one_thread import ONE_THREAD
@@ -112,7 +113,7 @@ class BeamSearch:
         rows = len(doc_BV.indptr) - 1
         descent = _Descent(self.layout, self._scoring, self._steps(k, beam), self.limit(allowed_L, below))
         documents = _documents(doc_BV.indptr, doc_BV.indices, doc_BV.data, self._dense(doc_BE, rows))
-        found = _nothing(rows, k)
+        found = nothing(rows, k)
         if len(descent.allowed_P) and not descent.allowed_P.any():
             return found
         workers = min(threads or _cores(), rows // SHARED_FROM)
@@ -148,7 +149,7 @@ class BeamSearch:
         """
         descent = _Descent(self.layout, self._scoring, self._steps(k, beam), self.limit(allowed_L, below))
         dense_1E = self._dense(None if doc_E is None else doc_E[None], 1)
-        found = _nothing(1, k)
+        found = nothing(1, k)
         documents = _documents(np.array([0, len(index_T)]), index_T, value_T, dense_1E)
         descent.go(documents, descent.root(1), found, 0, self.layout.depth)
         return found
@@ -361,10 +362,6 @@ def _cut(documents: Documents, part: slice) -> Documents:
 
 def _view(found: Scores, part: slice) -> Scores:
     return Scores(found.label_BK[part], found.score_BK[part])
-
-
-def _nothing(rows: int, k: int) -> Scores:
-    return Scores(_filled((rows, k), PAD, np.int32), _filled((rows, k), -np.inf, np.float32))
 
 
 def _filled(shape: Any, value: float, dtype: Any) -> Any:

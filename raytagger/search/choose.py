@@ -14,7 +14,7 @@ def choose_index(asked: str, labels: int, features: str) -> str:
 
     `dense` vectors alone: every label's cosine up to 100,000 labels, then HNSW. Trained term weights: one matrix of
     all labels (one-vs-rest) up to 2,000 labels, then a tree. Measured (benchmark `growth`): a tree is cheaper from
-    about 1,250 labels on; at 2,000 the matrix costs 1.4 times as much, 11 µs a document, and ranks better.
+    about 1,270 labels on; at 2,000 the matrix costs 1.4 times as much, 11 µs a document, and ranks better.
 
     Args:
         asked: `auto`, or a kind by name.
