@@ -29,6 +29,7 @@ from raytagger.evaluate import Asked, Evaluation, gather, gold_matrix
 from raytagger.labels import LabelBank
 from raytagger.recipes.fit import fit
 from raytagger.schema import PAD, BoolArray, Scores
+from raytagger.search import keep_tags
 from raytagger.settings import (
     ClusterSettings,
     EncoderSettings,
@@ -303,6 +304,12 @@ class Rival:
 
     def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
         return self.search(self.encode(texts), k)
+
+    def keep(self, scores: Scores, k: int | None = None) -> Scores:
+        return keep_tags(scores, k or self.keep_k)
+
+    def forgetting(self, hidden_L: BoolArray) -> None:
+        return None
 
     def with_labels(self, newer: LabelSet) -> "Rival":
         raise NotImplementedError

@@ -1,10 +1,10 @@
 """The demo: everything a user does, once, on real packages and with embedded defaults.
 
 corpus     the Debian archive's packages and their tags; the small corpus where apt cannot give them
-freeze     a tagger from MiniLM and TF-IDF over the label texts
-train      OF-DE: MiniLM's last layer and a label projection against the frozen label embeddings
+train      linear rankers over word features for labels that are known, a frozen encoder for those that are not,
+           and the blend of the two: one probability, one threshold
 tag        the packages that nobody has tagged, streamed into a tag table
-report     both taggers on packages that people have tagged
+report     the blend and the frozen tagger on packages that people have tagged
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -35,9 +35,7 @@ from raytagger.settings import (
     OutputSettings,
     RetagRun,
     RetagSettings,
-    SearchSettings,
     SourceSettings,
-    TrainSettings,
 )
 from raytagger.store import Store, join
 from raytagger.store.tags import TagTable
@@ -48,8 +46,6 @@ pc: Any = pyarrow.compute  # makes its functions at import, where no type checke
 
 EXAMPLES = 10
 MAX_TOKENS = 64  # twice as fast as 128 on a CPU, and enough for a package's description
-# The lower five of MiniLM's six layers stay as they are, which makes a step cheap enough for two cores.
-TRAIN = TrainSettings(epochs=1, max_steps=160, frozen_layers=5, evaluations=4)
 
 
 @dataclass(frozen=True)
@@ -68,27 +64,24 @@ def run_demo(output: str, sample: int, say: Callable[[str], None], progress: Pro
 
     Args:
         output: corpus, models, tag table and label bank go there.
-        sample: at most so many documents of each split but `train`, and a training as short; 0 for all.
+        sample: at most so many documents of each split but `train`; 0 for all.
         say: gets a line of the story at a time.
         progress: told within stages.
     """
     store = Store()
     corpus_uri, table_uri = join(output, "corpus"), join(output, "tags")
-    frozen_uri, bundle_uri = join(output, "models/frozen"), join(output, "models/ofde")
+    bundle_uri = join(output, "models/blend")
+    frozen_uri = join(bundle_uri, "members/frozen")
     with _timed("corpus", say):
         corpus = _find_corpus(say)
         documents = _sampled(corpus.documents, sample)
         write_corpus(store, corpus_uri, documents, corpus.labels, corpus.source)
     say(f"  {corpus.name}: {len(documents):,} documents, {len(corpus.labels):,} labels")
     source = SourceSettings(documents=join(corpus_uri, "docs.parquet"), labels=join(corpus_uri, "labels.parquet"))
-    with _timed("freeze", say):
-        encoder = EncoderSettings(max_tokens=MAX_TOKENS)
-        fitted = fit(FitRun(source=source, encoder=encoder, output=OutputSettings(frozen_uri)), progress)
-    say(f"  {fitted.line()}")
     with connected(ClusterSettings()):
         with _timed("train", say):
-            search, place = SearchSettings("dense"), OutputSettings(bundle_uri)
-            run = FitRun("ofde", source, encoder, train=_shortened(sample), search=search, output=place)
+            encoder, place = EncoderSettings(max_tokens=MAX_TOKENS), OutputSettings(bundle_uri)
+            run = FitRun("blend", source, encoder, output=place)
             fitted = fit(run, progress, lambda line: say(f"  {line}"))
         say(f"  {fitted.line()}")
         with _timed("tag", say):
@@ -106,11 +99,6 @@ def run_demo(output: str, sample: int, say: Callable[[str], None], progress: Pro
     say("")
     say(f"The report: {join(output, 'report.html')}")
     say(f"Serve it:  raytagger serve jobs/serve.toml --set serve.bundle={bundle_uri}")
-
-
-def _shortened(sample: int) -> TrainSettings:
-    """The demo's training, a few steps of it for a sample."""
-    return replace(TRAIN, max_steps=min(TRAIN.max_steps, max(1, sample // 16))) if sample else TRAIN
 
 
 def _find_corpus(say: Callable[[str], None]) -> DemoCorpus:

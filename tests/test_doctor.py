@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from raytagger import doctor
 from raytagger.cli import app
-from raytagger.doctor import RAY_TIMEOUT_S, Finding, examine
+from raytagger.doctor import RAY_TIMEOUT_S, Finding, examine, installation
 from raytagger.settings import EncoderSettings, StorageSettings
 from raytagger.store import Store
 from raytagger.store.files import split_s3
@@ -18,7 +17,7 @@ from tests.corpora import STATIC
 
 @pytest.fixture
 def no_storage(monkeypatch, tmp_path):
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", *doctor.CREDENTIALS):
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", *installation.CREDENTIALS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -34,7 +33,7 @@ def test_all_that_is_needed_works_here():
 
 
 def test_a_ray_that_does_not_start_in_time_is_a_finding(monkeypatch):
-    monkeypatch.setattr(doctor, "RAY_PROBE", "import time; time.sleep(60)")
+    monkeypatch.setattr(installation, "RAY_PROBE", "import time; time.sleep(60)")
     found = next(finding for finding in examine(encoder=STATIC, ray_timeout_s=0.1) if finding.part == "ray")
     assert not found.works
     assert "in time" in found.detail
@@ -42,7 +41,7 @@ def test_a_ray_that_does_not_start_in_time_is_a_finding(monkeypatch):
 
 
 def test_a_ray_that_fails_is_a_finding(monkeypatch):
-    monkeypatch.setattr(doctor, "RAY_PROBE", "raise RuntimeError('no port left')")
+    monkeypatch.setattr(installation, "RAY_PROBE", "raise RuntimeError('no port left')")
     found = next(finding for finding in examine(encoder=STATIC) if finding.part == "ray")
     assert not found.works
     assert "no port left" in found.detail
@@ -60,7 +59,7 @@ def test_a_ray_that_fails_is_a_finding(monkeypatch):
     ],
 )
 def test_a_broken_encoder_is_a_finding_with_a_remedy(settings, detail):
-    found = doctor._check_encoder(settings)
+    found = installation._check_encoder(settings)
     assert not found.works
     assert detail in found.detail
     assert found.remedy
@@ -68,7 +67,7 @@ def test_a_broken_encoder_is_a_finding_with_a_remedy(settings, detail):
 
 @pytest.mark.usefixtures("no_storage")
 def test_storage_is_optional_where_none_is_set_up():
-    (found,) = doctor._check_storage("", StorageSettings())
+    (found,) = installation._check_storage("", StorageSettings())
     assert found.works
     assert found.optional
 
@@ -77,7 +76,7 @@ def test_storage_is_optional_where_none_is_set_up():
 @pytest.mark.parametrize("uri", ["", "s3://bucket/prefix"])
 @pytest.mark.usefixtures("no_storage")
 def test_an_unreachable_endpoint_is_a_finding_with_a_remedy(endpoint, uri):
-    (found,) = doctor._check_storage(uri, StorageSettings(endpoint=endpoint))
+    (found,) = installation._check_storage(uri, StorageSettings(endpoint=endpoint))
     assert not found.works
     assert endpoint in found.detail
     if endpoint.startswith("http"):
@@ -85,31 +84,31 @@ def test_an_unreachable_endpoint_is_a_finding_with_a_remedy(endpoint, uri):
 
 
 def test_a_local_folder_is_probed_and_left_empty(tmp_path):
-    (found,) = doctor._check_storage(str(tmp_path), StorageSettings())
+    (found,) = installation._check_storage(str(tmp_path), StorageSettings())
     assert found.works
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.s3
 def test_object_storage_is_probed_and_left_empty(bucket):
-    (found,) = doctor._check_storage(bucket, StorageSettings())
+    (found,) = installation._check_storage(bucket, StorageSettings())
     assert found.works, found
     name, prefix = split_s3(bucket)
     assert not Store().client().list_objects_v2(Bucket=name, Prefix=prefix).get("KeyCount")
-    (found,) = doctor._check_storage("", StorageSettings())
+    (found,) = installation._check_storage("", StorageSettings())
     assert found.works
     assert "buckets" in found.detail
 
 
 @pytest.mark.s3
 def test_refused_storage_is_a_finding_with_a_remedy(bucket, monkeypatch):
-    (found,) = doctor._check_storage("s3://no-such-bucket-here/x", StorageSettings())
+    (found,) = installation._check_storage("s3://no-such-bucket-here/x", StorageSettings())
     assert not found.works
     assert "bucket" in found.remedy
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     fresh = StorageSettings(region="eu-wrong-1")  # another region: clients are kept by their settings
     for uri in ("", bucket):
-        (found,) = doctor._check_storage(uri, fresh)
+        (found,) = installation._check_storage(uri, fresh)
         assert not found.works
         assert "AWS_SECRET_ACCESS_KEY" in found.remedy
 
@@ -121,15 +120,15 @@ def test_storage_that_lets_an_object_be_created_twice_is_a_finding(tmp_path):
             self.write_bytes(uri, data)
             return True
 
-    found = doctor._probe(str(tmp_path), Careless())
+    found = installation._probe(str(tmp_path), Careless())
     assert not found.works
     assert "overlap" in found.remedy
 
 
 def test_a_full_or_closed_disk_is_a_finding(tmp_path, monkeypatch):
-    assert doctor._check_space("disk", tmp_path / "not" / "yet", "X").works
-    monkeypatch.setattr(doctor, "LEAST_DISK_GB", 1e9)
-    found = doctor._check_space("disk", tmp_path, "RAYTAGGER_CACHE")
+    assert installation._check_space("disk", tmp_path / "not" / "yet", "X").works
+    monkeypatch.setattr(installation, "LEAST_DISK_GB", 1e9)
+    found = installation._check_space("disk", tmp_path, "RAYTAGGER_CACHE")
     assert not found.works
     assert "RAYTAGGER_CACHE" in found.remedy
 
@@ -142,7 +141,7 @@ def test_lines_for_a_person():
 
 @pytest.mark.usefixtures("no_storage")
 def test_the_command_tells_what_is_broken_and_exits_1(monkeypatch):
-    monkeypatch.setattr(doctor, "RAY_PROBE", "raise RuntimeError('no port left')")
+    monkeypatch.setattr(installation, "RAY_PROBE", "raise RuntimeError('no port left')")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     done = CliRunner().invoke(app, ["doctor", "--storage", "s3://bucket/x", "--json"])
     assert done.exit_code == 1, done.output

@@ -23,7 +23,7 @@ from raytagger.bundle.frozen import predictable
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
 from raytagger.schema import BoolArray, FloatArray, Scores
-from raytagger.search import DenseSearch, open_index
+from raytagger.search import DenseSearch, keep_tags, open_index
 from raytagger.settings import FitRun, make_run
 from raytagger.store import Store
 
@@ -74,6 +74,14 @@ class DenseTagger:
     def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
         """See `Tagger.tag`."""
         return self.search(self.encode(texts), k)
+
+    def keep(self, scores: Scores, k: int | None = None) -> Scores:
+        """See `Tagger.keep`."""
+        return keep_tags(scores, k or self.keep_k, self.threshold)
+
+    def forgetting(self, hidden_L: BoolArray) -> DenseTagger | None:
+        """See `Tagger.forgetting`: what the encoder learnt of a label stays in it."""
+        return None if (hidden_L & (self.train_count_L > 0)).any() else self
 
     def with_labels(self, newer: LabelSet) -> DenseTagger:
         """See `Tagger.with_labels`: new texts go through the frozen label encoder and the trained projection."""

@@ -85,14 +85,13 @@ def open_bundle(uri: str, store: Store) -> Opened:
             check_files(folder, manifest.get("files", {}))
     except StoreError as error:
         raise BundleError(f"the bundle {place} cannot be opened: {str(error).rstrip('.')}") from error
+    return open_folder(folder, manifest, place.rstrip("/").rsplit("/", 1)[-1])
+
+
+def open_folder(folder: Path, manifest: dict[str, Any], bundle_id: str) -> Opened:
+    """A bundle's files where they are known to be whole."""
     table = pq.read_table(folder / "labels.parquet")
-    return Opened(
-        folder,
-        manifest,
-        place.rstrip("/").rsplit("/", 1)[-1],
-        from_table(table),
-        table["train_count"].to_numpy(),
-    )
+    return Opened(folder, manifest, bundle_id, from_table(table), table["train_count"].to_numpy())
 
 
 def pin_bundle(uri: str, store: Store) -> str:

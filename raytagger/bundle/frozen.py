@@ -22,6 +22,7 @@ from raytagger.search import (
     Scorer,
     SparseLabels,
     SparseScorer,
+    keep_tags,
     open_index,
     search_exact,
 )
@@ -88,6 +89,14 @@ class FrozenTagger:
     def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
         """See `Tagger.tag`."""
         return self.search(self.encode(texts), k)
+
+    def keep(self, scores: Scores, k: int | None = None) -> Scores:
+        """See `Tagger.keep`."""
+        return keep_tags(scores, k or self.keep_k, self.threshold)
+
+    def forgetting(self, hidden_L: BoolArray) -> FrozenTagger:
+        """See `Tagger.forgetting`: nothing but the counts was learnt of a label."""
+        return replace(self, train_count_L=np.where(hidden_L, 0, self.train_count_L))
 
     def with_labels(self, newer: LabelSet) -> FrozenTagger:
         """See `Tagger.with_labels`."""

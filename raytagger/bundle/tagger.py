@@ -56,6 +56,14 @@ class Tagger(Protocol):
         """The k best labels of each text. Batch jobs and the endpoint both call this."""
         ...
 
+    def keep(self, scores: Scores, k: int | None = None) -> Scores:
+        """The labels of a result that are kept as tags, `k` of a document at most instead of `keep_k`."""
+        ...
+
+    def forgetting(self, hidden_L: BoolArray) -> Tagger | None:
+        """The same tagger as if it had never been trained on some labels, bool (L,); None where it cannot."""
+        ...
+
     def with_labels(self, newer: LabelSet) -> Tagger:
         """The same tagger over a newer label set; only new and reworded labels are encoded."""
         ...

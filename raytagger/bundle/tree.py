@@ -27,7 +27,7 @@ from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, open_encoder
 from raytagger.errors import SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
-from raytagger.search import DenseScorer, Scorer, SparseLabels, SparseScorer, search_exact
+from raytagger.search import DenseScorer, Scorer, SparseLabels, SparseScorer, keep_tags, search_exact
 from raytagger.search.beam import BeamSearch, warm
 from raytagger.search.ensemble import average
 from raytagger.search.layout import open_layout
@@ -175,6 +175,14 @@ class TreeTagger:
     def blank(self, texts: Sequence[str]) -> BoolArray:
         """Bool (B,), texts without any known term: they get the labels that are frequent."""
         return np.diff(self.terms.rows(texts).row_B1) == 0
+
+    def keep(self, scores: Scores, k: int | None = None) -> Scores:
+        """See `Tagger.keep`."""
+        return keep_tags(scores, k or self.keep_k, self.threshold)
+
+    def forgetting(self, hidden_L: BoolArray) -> TreeTagger:
+        """See `Tagger.forgetting`: their rankers are passed over, and their texts are searched instead."""
+        return replace(self, train_count_L=np.where(hidden_L, 0, self.train_count_L))
 
     def with_labels(self, newer: LabelSet) -> TreeTagger:
         """See `Tagger.with_labels`: new labels are found by their text; trained ones keep their weights."""

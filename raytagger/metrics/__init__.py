@@ -8,14 +8,14 @@ parts for the same reason. `evaluate` decides which documents and labels count; 
     propensity      propensities, PSP@k, PSnDCG@k
     zeroshot        ZSR@k, UR@k and what chance would reach
     classification  micro-F1 and macro-F1 of the tags kept
-    calibration     expected calibration error, Brier score
+    calibration     reliability, expected calibration error, Brier score
     front           what a number added to all unseen labels' scores would give
     bootstrap       intervals and paired differences by groups of documents
     ratio           per-document numerators and denominators
 """
 
 from raytagger.metrics.bootstrap import Interval, interval, paired_difference
-from raytagger.metrics.calibration import brier_score, expected_calibration_error
+from raytagger.metrics.calibration import RARE_AT_MOST, Bin, brier_score, expected_calibration_error, reliability
 from raytagger.metrics.classification import macro_f1, micro_f1, micro_f1_parts, tag_matrix
 from raytagger.metrics.front import FRONT_DEPTH, Point, Ranked, front, merge_ranked
 from raytagger.metrics.propensity import propensities, psndcg_at, psndcg_gains, psp_at, psp_gains
@@ -24,9 +24,11 @@ from raytagger.metrics.ratio import Ratio, mean_defined
 from raytagger.metrics.zeroshot import chance_zsr, unseen_gold, ur_at, zsr_at
 
 __all__ = [
+    "Bin",
     "FRONT_DEPTH",
     "Interval",
     "Point",
+    "RARE_AT_MOST",
     "Ranked",
     "Ratio",
     "brier_score",
@@ -51,6 +53,7 @@ __all__ = [
     "psp_at",
     "psp_gains",
     "recall_at",
+    "reliability",
     "unseen_gold",
     "ur_at",
     "zsr_at",

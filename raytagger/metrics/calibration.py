@@ -2,10 +2,53 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from raytagger.metrics.ratio import DoubleArray
+
+RARE_AT_MOST = 10  # training documents of a seen label that counts as rare
+
+
+class Bin(NamedTuple):
+    """Pairs of like probability: their mean probability, the share of them that came true, and how many."""
+
+    probability: float
+    share: float
+    pairs: int
+
+
+def reliability(probability_P: npt.ArrayLike, outcome_P: npt.ArrayLike, n_bins: int = 15) -> list[Bin]:
+    """What a reliability diagram draws: promised against true, over bins of equal width.
+
+    Args:
+        probability_P: (P,), in [0, 1].
+        outcome_P: (P,), bool or 0 / 1.
+        n_bins: bins; bin i holds i / n_bins <= p < (i + 1) / n_bins, the last one also p = 1.
+
+    Returns:
+        Bins by rising probability; those that hold nothing are left out.
+
+    Raises:
+        ValueError: the shapes differ or a probability is outside [0, 1].
+
+    Source: DeGroot and Fienberg 1983; Niculescu-Mizil and Caruana 2005, section 4.
+    """
+    probability_P, outcome_P = _checked(probability_P, outcome_P)
+    bin_P = np.minimum((probability_P * n_bins).astype(np.int64), n_bins - 1)
+    count_bins = np.bincount(bin_P, minlength=n_bins)
+    promised_bins = np.bincount(bin_P, weights=probability_P, minlength=n_bins)
+    right_bins = np.bincount(bin_P, weights=outcome_P, minlength=n_bins)
+    return [
+        Bin(
+            float(promised_bins[row] / count_bins[row]),
+            float(right_bins[row] / count_bins[row]),
+            int(count_bins[row]),
+        )
+        for row in np.flatnonzero(count_bins)
+    ]
 
 
 def expected_calibration_error(probability_P: npt.ArrayLike, outcome_P: npt.ArrayLike, n_bins: int = 15) -> float:
@@ -14,7 +57,7 @@ def expected_calibration_error(probability_P: npt.ArrayLike, outcome_P: npt.Arra
     Args:
         probability_P: (P,), in [0, 1].
         outcome_P: (P,), bool or 0 / 1.
-        n_bins: bins; bin i holds i / n_bins <= p < (i + 1) / n_bins, the last one also p = 1.
+        n_bins: bins, as `reliability` fills them.
 
     Returns:
         In [0, 1]; nan if there are no probabilities.
@@ -25,12 +68,11 @@ def expected_calibration_error(probability_P: npt.ArrayLike, outcome_P: npt.Arra
     Source: Guo et al. 2017, section 2, equation 3, which bins by (lower, upper]. Differs: [lower, upper), so
         that 0 has a bin.
     """
-    probability_P, outcome_P = _checked(probability_P, outcome_P)
-    if not probability_P.size:
+    bins = reliability(probability_P, outcome_P, n_bins)
+    if not bins:
         return float("nan")
-    bin_P = np.minimum((probability_P * n_bins).astype(np.int64), n_bins - 1)
-    gap_bins = np.bincount(bin_P, weights=probability_P - outcome_P)
-    return float(np.abs(gap_bins).sum() / probability_P.size)
+    gap = sum(one.pairs * abs(one.probability - one.share) for one in bins)
+    return gap / sum(one.pairs for one in bins)
 
 
 def brier_score(probability_P: npt.ArrayLike, outcome_P: npt.ArrayLike) -> float:

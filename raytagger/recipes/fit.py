@@ -6,13 +6,21 @@ from collections.abc import Callable
 
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
+from raytagger.recipes.blend import fit_blend
 from raytagger.recipes.fitted import Fitted
 from raytagger.recipes.frozen import fit_frozen
 from raytagger.recipes.ofde import fit_ofde
+from raytagger.recipes.xml0 import fit_xml0
 from raytagger.recipes.xrlinear import fit_xrlinear
 from raytagger.settings import FitRun
 
-METHODS = {"frozen": fit_frozen, "ofde": fit_ofde, "xrlinear": fit_xrlinear}
+METHODS = {
+    "blend": fit_blend,
+    "frozen": fit_frozen,
+    "ofde": fit_ofde,
+    "xml0": fit_xml0,
+    "xrlinear": fit_xrlinear,
+}
 
 
 def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from raytagger import metrics
+from raytagger.metrics import RARE_AT_MOST
 from raytagger.report.subject import Subject
 from raytagger.schema import PAD, FloatArray, Scores
 from raytagger.tables import percent
 
-RARE_AT_MOST = 20  # training documents of a label that counts as rare
 FEWEST_GOLD = 5  # measured documents of a label that is called best or worst
 SHOWN = 12
 

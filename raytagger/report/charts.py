@@ -24,6 +24,7 @@ class Series:
         line: whether they are joined.
         tips: what a point says when pointed at; one a point, or none.
         marked: index of a point that is drawn larger, or -1.
+        sizes: the radius of each point's mark; one a point, or none.
     """
 
     name: str
@@ -31,16 +32,24 @@ class Series:
     line: bool = True
     tips: Sequence[str] = ()
     marked: int = -1
+    sizes: Sequence[float] = ()
 
 
-def chart(series: Sequence[Series], x_title: str, y_title: str, caption: str) -> str:
-    """A figure with axes, a legend where there is more than one series, and a caption; "" without points."""
+def chart(series: Sequence[Series], x_title: str, y_title: str, caption: str, diagonal: float = 0.0) -> str:
+    """A figure with axes, a legend where there is more than one series, and a caption; "" without points.
+
+    With a `diagonal` both axes reach from 0 to at least there, and a dashed line shows where x = y.
+    """
     drawn = [one for one in series if one.points]
     if not drawn:
         return ""
-    x_axis = _Axis.over([x for one in drawn for x, _ in one.points], LEFT, WIDTH - RIGHT)
-    y_axis = _Axis.over([y for one in drawn for _, y in one.points], HEIGHT - BOTTOM, TOP)
+    ends = (0.0, diagonal) if diagonal else ()
+    x_axis = _Axis.over([*ends, *(x for one in drawn for x, _ in one.points)], LEFT, WIDTH - RIGHT)
+    y_axis = _Axis.over([*ends, *(y for one in drawn for _, y in one.points)], HEIGHT - BOTTOM, TOP)
     parts = [_grid(x_axis, y_axis, x_title, y_title)]
+    if diagonal:
+        (x1, x2), (y1, y2) = map(x_axis.place, ends), map(y_axis.place, ends)
+        parts.append(f'<line class="ideal" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')
     parts += [_draw(number, one, x_axis, y_axis) for number, one in enumerate(drawn)]
     legend = _legend(drawn) if len(drawn) > 1 else ""
     return (
@@ -111,7 +120,7 @@ def _draw(number: int, one: Series, x_axis: _Axis, y_axis: _Axis) -> str:
         drawn.append(f'<polyline class="line c{number}" points="{path}"/>')
     for index, (x, y) in enumerate(places):
         tip = f"<title>{escape(one.tips[index])}</title>" if one.tips else ""
-        size = 6.0 if index == one.marked else (3.2 if one.line else 2.6)
+        size = one.sizes[index] if one.sizes else 6.0 if index == one.marked else 3.2 if one.line else 2.6
         drawn.append(f'<g class="mark c{number}">{_mark(number, x, y, size)}{tip}</g>')
     return "".join(drawn)
 

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from html import escape
 
 from raytagger.report import sections
+from raytagger.report.bias import bias_curve
+from raytagger.report.calibration import probabilities
+from raytagger.report.members import kept_tags, members
 from raytagger.report.subject import Subject
 
 STYLE = """
@@ -29,7 +32,8 @@ tr.own th,tr.own td{background:var(--own);font-weight:600}tr.other th,tr.other t
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:18px}
 figure{margin:0;background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:12px;min-width:0;max-width:600px}
 figure>svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:12px}
-.grid{stroke:var(--edge);stroke-width:1}.line{fill:none;stroke-width:2}.mark{fill-opacity:.85}
+@media(max-width:520px){svg text{font-size:14px}}
+.grid{stroke:var(--edge);stroke-width:1}.line{fill:none;stroke-width:2}.ideal{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4}.mark{fill-opacity:.85}
 .line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}
 .mark.c0{fill:var(--c0)}.mark.c1{fill:var(--c1)}.mark.c2{fill:var(--c2)}.mark.c3{fill:var(--c3)}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;list-style:none;padding:0;margin:.5em 0;font-size:.88rem}
@@ -60,7 +64,10 @@ def write_page(subject: Subject, beside: Sequence[Subject] = (), grouped: bool =
             sections.comparison(subject, beside, grouped),
             sections.glossary(),
             sections.label_groups(subject),
-            sections.bias_curve(subject, beside),
+            bias_curve(subject, beside),
+            probabilities(subject),
+            kept_tags(subject),
+            members(subject),
             sections.training_curves(subject),
             sections.label_planes(subject),
             sections.documents(subject),

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from raytagger import metrics
-from raytagger.report.breakdown import RARE_AT_MOST, best_and_worst, buckets, popularity, principal_plane
+from raytagger.metrics import RARE_AT_MOST
+from raytagger.report.breakdown import best_and_worst, buckets, popularity, principal_plane
 from raytagger.report.charts import Series, chart, cloud
+from raytagger.report.markup import row, section, table
 from raytagger.report.subject import Subject
 from raytagger.tables import percent
 
-BIAS_POINTS = 21
 DOCUMENTS_SHOWN = 6
 POINTS_AT_MOST = 1500  # labels drawn in a plane
 
@@ -60,17 +61,17 @@ def comparison(subject: Subject, beside: Sequence[Subject], grouped: bool) -> st
     rows = [_figures_row(one, names, one is subject) for one in (subject, *beside)]
     popular = popularity(subject)
     if popular:
-        rows.append(_row(["popularity: the same frequent labels for every document", *popular], "other"))
+        rows.append(row(["popularity: the same frequent labels for every document", *popular], "other"))
     unseen = int(subject.unseen_L.sum())
     chance = subject.figures["chance_ZSR@10"]
-    rows.append(_row(["chance", "", "", "", percent(chance), percent(1 / unseen if unseen else None)], "other"))
+    rows.append(row(["chance", "", "", "", percent(chance), percent(1 / unseen if unseen else None)], "other"))
     differences = [line for one in beside for line in _difference(subject, one)]
     how = "by source: documents of one source count as one draw" if grouped else "document by document"
     note = f"<p class='note'>In %, below each figure the 95 % interval of a bootstrap {how}.</p>"
-    return _section(
+    return section(
         "Beside other taggers",
         "The higher, the better. One column alone misleads: a tagger must be good on seen and on unseen labels.",
-        _table(["tagger", *names], rows) + note + "".join(f"<p>{line}</p>" for line in differences),
+        table(["tagger", *names], rows) + note + "".join(f"<p>{line}</p>" for line in differences),
     )
 
 
@@ -107,7 +108,7 @@ def training_curves(subject: Subject) -> str:
         "from training, so that they stand in for labels nobody has trained on. A tagger that only learns its seen "
         "labels would rise on the first and fall on the others."
     )
-    return _section("While it was trained", intro, f"<div class='charts'>{''.join(parts)}</div>{_guard(log)}")
+    return section("While it was trained", intro, f"<div class='charts'>{''.join(parts)}</div>{_guard(log)}")
 
 
 def label_planes(subject: Subject) -> str:
@@ -122,7 +123,7 @@ def label_planes(subject: Subject) -> str:
     if len(matrices) == 1:
         matrices = [("", matrices[0][1])]
     parts = [_plane(subject, name, matrix) for name, matrix in matrices if matrix is not None]
-    return _section(
+    return section(
         "Where the labels lie",
         "Every label as a point on the two directions in which the labels differ most (PCA). Unseen labels that fall "
         "together into one corner could no longer be told apart; spread among the seen ones they can.",
@@ -130,46 +131,26 @@ def label_planes(subject: Subject) -> str:
     )
 
 
-def bias_curve(subject: Subject, beside: Sequence[Subject]) -> str:
-    """nDCG@5 against ZSR@10 over the unseen bias."""
-    if not subject.unseen_L.any():
-        return ""
-    series = [one for one in (_front(one) for one in (subject, *beside)) if one is not None]
-    drawn = chart(
-        series,
-        "ZSR@10 in % (unseen labels)",
-        "nDCG@5 in % (all labels)",
-        "Each point adds another number to the scores of all unseen labels; the large mark adds nothing. "
-        "Up and to the right is better.",
-    )
-    return drawn and _section(
-        "The trade between seen and unseen labels",
-        "Preferring unseen labels finds more of them and pushes right seen labels down. Where the curve runs tells "
-        "more than any one point on it.",
-        f"<div class='charts'>{drawn}</div>",
-    )
-
-
 def label_groups(subject: Subject) -> str:
     """Frequent, rare and unseen labels."""
     rows = [
-        _row(
+        row(
             [
-                row["group"],
-                f"{row['labels']:,}",
-                f"{row['pairs']:,}",
-                percent(row["recall"]),
-                percent(row["mean_recall"]),
+                group["group"],
+                f"{group['labels']:,}",
+                f"{group['pairs']:,}",
+                percent(group["recall"]),
+                percent(group["mean_recall"]),
             ]
         )
-        for row in buckets(subject)
+        for group in buckets(subject)
     ]
     header = ["labels", "how many", "times right", "found among ten, %", "mean of labels, %"]
-    return _section(
+    return section(
         "Frequent, rare and unseen labels",
         f"How often a right label is among a document's first ten. Rare means {RARE_AT_MOST} training documents or "
         "fewer; the last column counts every label once, however often it occurs.",
-        _table(header, rows),
+        table(header, rows),
     )
 
 
@@ -180,10 +161,10 @@ def labels_best_worst(subject: Subject) -> str:
         return ""
     header = ["label", "training documents", "measured", "found among ten, %", "right of kept, %"]
     tables = [
-        f"<h3>{title}</h3>" + _table(header, [_label_row(label) for label in labels])
+        f"<h3>{title}</h3>" + table(header, [_label_row(label) for label in labels])
         for title, labels in (("Found best", best), ("Found worst", worst))
     ]
-    return _section(
+    return section(
         "Best and worst labels",
         "Of the labels with at least five measured documents. Look at the texts of the worst: a vague description "
         "is the usual reason.",
@@ -206,7 +187,7 @@ def documents(subject: Subject) -> str:
     count = min(DOCUMENTS_SHOWN, max(len(rated) // 2, 1))
     right = "".join(_document(subject, example) for _, example in rated[:count])
     wrong = "".join(_document(subject, example) for _, example in rated[::-1][:count])
-    return _section(
+    return section(
         "Documents",
         "Each with the tags it was given: ✓ right, ✗ wrong, and ○ what was missed. A wrong tag is sometimes one that "
         "nobody thought of.",
@@ -236,29 +217,13 @@ def facts(subject: Subject) -> str:
         rows.append(("training", took))
     rows += [(f"licence of {model}", licence) for model, licence in found["licences"].items()]
     rows += [(f"version of {name}", version) for name, version in manifest.get("packages", {}).items()]
-    table = _table(["", ""], [_row([name, str(value)]) for name, value in rows])
+    listed = table(["", ""], [row([name, str(value)]) for name, value in rows])
     settings = escape(json.dumps(manifest["settings"], indent=1, ensure_ascii=False))
-    return _section(
+    return section(
         "Corpus, times, licences, settings",
         "What this report rests on.",
-        f"{table}<details><summary>All settings</summary><pre>{settings}</pre></details>",
+        f"{listed}<details><summary>All settings</summary><pre>{settings}</pre></details>",
     )
-
-
-def _section(title: str, intro: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2><p>{escape(intro)}</p>{body}</section>"
-
-
-def _table(header: Sequence[str], rows: Sequence[str]) -> str:
-    head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in header)
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-
-
-def _row(cells: Sequence[str], kind: str = "") -> str:
-    """Cells are escaped; the first is the row's heading."""
-    first, *others = cells
-    values = "".join(f"<td>{escape(cell)}</td>" for cell in others)
-    return f"<tr class='{kind}'><th scope='row'>{escape(first)}</th>{values}</tr>"
 
 
 def _figures_row(one: Subject, names: Sequence[str], own: bool) -> str:
@@ -327,28 +292,6 @@ def _plane(subject: Subject, when: str, matrix: np.ndarray) -> str:
     return chart(clouds, "first component", "second component", f"Label embeddings {when}".strip() + ".")
 
 
-def _front(one: Subject) -> Series | None:
-    """The curve of a bundle over biases that span the scores' own spread."""
-    seen, unseen = one.ranked.seen.score_BK[:, 0], one.ranked.unseen.score_BK[:, 0]
-    gaps = (seen - unseen)[np.isfinite(seen) & np.isfinite(unseen)]
-    if not len(gaps):
-        return None
-    reach = float(np.quantile(np.abs(gaps), 0.9)) or 1.0
-    biases = sorted({0.0, *np.linspace(-0.3 * reach, reach, BIAS_POINTS).tolist()})
-    points = [point for point in metrics.front(one.ranked, one.unseen_L, biases) if None not in point]
-    if not points:
-        return None
-    return Series(
-        one.name,
-        [(100 * (point.zsr or 0), 100 * (point.ndcg or 0)) for point in points],
-        tips=[
-            f"{one.name}: {point.bias:+.3f}: nDCG@5 {percent(point.ndcg)}, ZSR@10 {percent(point.zsr)}"
-            for point in points
-        ],
-        marked=[point.bias for point in points].index(0.0),
-    )
-
-
 def _label_row(label: dict[str, Any]) -> str:
     name = f"{label['title']}{' (unseen)' if label['unseen'] else ''}"
     cells = [
@@ -358,7 +301,7 @@ def _label_row(label: dict[str, Any]) -> str:
         percent(label["recall"]),
         percent(label["precision"]),
     ]
-    return _row(cells)
+    return row(cells)
 
 
 def _document(subject: Subject, example: dict[str, Any]) -> str:

@@ -41,6 +41,11 @@ class Subject:
     ranked: metrics.Ranked
     examples: list[dict[str, Any]]
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether its scores claim to be probabilities."""
+        return bool(self.manifest.get("calibrated", False))
+
     @cached_property
     def best(self) -> Scores:
         """The best ten labels of every document."""

@@ -140,7 +140,7 @@ def _job(run: RetagRun, store: Store, source: SourceSettings, run_id: str, versi
         bundle=bundle,
         source=replace(source, columns=()),
         k=run.retag.k or tagger.keep_k,
-        threshold=tagger.threshold,
+        tags=True,
         labels=run.retag.labels,
         splits=run.retag.splits,
         data=join(table, "data", run_id, "outcome=tagged"),

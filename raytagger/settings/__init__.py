@@ -2,6 +2,7 @@
 
 from raytagger.settings.parse import find_run_file, fingerprint, make_run, read_run, to_values
 from raytagger.settings.parts import (
+    BlendSettings,
     ClusterSettings,
     EncoderSettings,
     LabelSettings,
@@ -10,12 +11,15 @@ from raytagger.settings.parts import (
     SourceSettings,
     StorageSettings,
     TermSettings,
+    ThresholdSettings,
     TrainSettings,
     TreeSettings,
+    Xml0Settings,
 )
 from raytagger.settings.runs import FitRun, RetagRun, RetagSettings, ServeRun, ServeSettings
 
 __all__ = [
+    "BlendSettings",
     "ClusterSettings",
     "EncoderSettings",
     "FitRun",
@@ -29,8 +33,10 @@ __all__ = [
     "SourceSettings",
     "StorageSettings",
     "TermSettings",
+    "ThresholdSettings",
     "TrainSettings",
     "TreeSettings",
+    "Xml0Settings",
     "find_run_file",
     "fingerprint",
     "make_run",

@@ -122,6 +122,47 @@ class SearchSettings:
 
 
 @dataclass(frozen=True)
+class BlendSettings:
+    """Several taggers as one."""
+
+    members: tuple[str, ...] = ()  # bundles to blend; empty: those of `methods` are fitted first
+    methods: tuple[str, ...] = ("xrlinear", "frozen")  # fitted with this run's settings where no members are named
+    documents: int = 1500  # training documents, drawn at random, by which unseen labels are calibrated
+    unseen_bias: float | None = None  # unseen labels count as probability^(1 - bias); unset: chosen on validation
+    most_error: float = 0.07  # calibration error of unseen labels that the chosen bias may cause
+    seen_loss: float = 0.01  # nDCG@5 on validation documents that the chosen bias may cost
+    cascade: bool = False  # ask members with an encoder only about documents whose ranking would gain
+    cascade_loss: float = 0.002  # nDCG@5 on validation documents that skipping them may cost
+
+
+@dataclass(frozen=True)
+class Xml0Settings:
+    """Unseen labels found by fusing the seen labels that a base gives a document."""
+
+    base: str = ""  # a bundle that knows the seen labels; empty: one is fitted first
+    base_method: str = "xrlinear"  # the method that fits it, with this run's settings: xrlinear, ofde, frozen
+    combination: str = "xml0"  # of unseen labels' scores: xml0 (fusion and semantic), fusion, semantic, conse
+    threshold: float = 0.1  # seen labels with a higher probability may be fused
+    labels_at_most: int = 12  # of these the most probable ones, 30 at most
+    pairs: int = 0  # (document, label) pairs that the sentence encoder is fine-tuned on; 0: it stays as it is
+    learning_rate: float = 2e-5  # of the fine-tuning
+
+
+@dataclass(frozen=True)
+class ThresholdSettings:
+    """Which labels of a calibrated tagger's ranking are kept as tags."""
+
+    mode: str = "micro_F1"  # micro_F1, macro_F1, precision, count (the search.k best, no threshold), fixed
+    value: float = 0.5  # the threshold of mode `fixed`, and where too little is known to choose one
+    precision: float = 0.8  # mode `precision`: the lowest threshold whose validation precision is at least that
+    least: int = 0  # tags a document at least
+    most: int = 0  # tags a document at most; 0: search.k
+    abstain: float = 0.0  # documents whose best probability is below get no tags, whatever `least` says
+    per_label: str = "auto"  # auto: offsets of labels where they surely help (F1 modes); never
+    propensity: bool = False  # rare labels' errors weigh 1 / propensity; macro_F1 weighs labels alike anyway
+
+
+@dataclass(frozen=True)
 class ClusterSettings:
     """What a run takes of the cluster."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from raytagger.settings.parts import (
+    BlendSettings,
     ClusterSettings,
     EncoderSettings,
     LabelSettings,
@@ -13,8 +14,10 @@ from raytagger.settings.parts import (
     SourceSettings,
     StorageSettings,
     TermSettings,
+    ThresholdSettings,
     TrainSettings,
     TreeSettings,
+    Xml0Settings,
 )
 
 
@@ -29,7 +32,10 @@ class FitRun:
     train: TrainSettings = field(default_factory=TrainSettings)
     terms: TermSettings = field(default_factory=TermSettings)
     tree: TreeSettings = field(default_factory=TreeSettings)
+    blend: BlendSettings = field(default_factory=BlendSettings)
+    xml0: Xml0Settings = field(default_factory=Xml0Settings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     output: OutputSettings = field(default_factory=OutputSettings)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from raytagger.schema import Scores
-from raytagger.search import keep_tags
 from raytagger.settings import ClusterSettings, SourceSettings, StorageSettings
 
 
@@ -19,7 +17,7 @@ class TagJob:
         labels: a newer label set, or "".
         splits: only these splits; empty for all.
         k: labels a document.
-        threshold: the least score of a tag; None keeps all k.
+        tags: only those are written that the tagger keeps as tags; else all k.
         data: where data files go.
         markers: where the markers of this run go.
         run_id: of this run.
@@ -36,11 +34,7 @@ class TagJob:
     run_id: str
     labels: str = ""
     splits: tuple[str, ...] = ()
-    threshold: float | None = None
+    tags: bool = False
     provenance: dict[str, str] = field(default_factory=dict)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
-
-    def kept(self, scores: Scores) -> Scores:
-        """The labels that are written; all k of them where no threshold is set."""
-        return scores if self.threshold is None else keep_tags(scores, self.k, self.threshold)

@@ -102,7 +102,9 @@ class TagStage:
         if not good:
             return pa.table({})
         scores = Scores.concatenate(tagged.parts)
-        scores = self._job.kept(Scores(scores.label_BK[order], scores.score_BK[order]))
+        scores = Scores(scores.label_BK[order], scores.score_BK[order])
+        if self._job.tags:
+            scores = self._tagger.keep(scores, self._job.k)
         label_ids, values = as_lists(scores, self._label_ids)
         columns: dict[str, Any] = {"doc_id": documents["doc_id"].take(pa.array(good))}
         if self._job.provenance:

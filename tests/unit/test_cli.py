@@ -55,7 +55,7 @@ COMMANDS = list(commands())
 
 
 def test_all_commands_are_known():
-    assert {("fit",), ("evaluate",), ("retag",), ("tags", "show"), ("labels", "apply")} <= set(COMMANDS)
+    assert {("fit",), ("evaluate",), ("tags", "show"), ("labels", "apply"), ("labels", "check")} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -128,7 +128,7 @@ def toml(tmp_path):
         ("[search]\nk = 'five'\n", "expected a value of type int"),
         ("[search\n", "is not a TOML file"),
         ("", "source.labels is empty"),
-        ("method = 'magic'\n", "expected frozen"),
+        ("method = 'magic'\n", "method; got 'magic'; expected "),
     ],
 )
 def test_a_wrong_run_file_is_two(toml, text, message):
@@ -206,6 +206,10 @@ def test_corpus_fit_and_evaluate(tmp_path, monkeypatch):
     assert Path("models/frozen", fitted["version"], "manifest.json").is_file()
     line = run("fit", "frozen.toml", *options).stdout
     assert re.fullmatch(r"60 labels, 50 of them with .*, 0 encoded now, .* s: models/frozen/\w{12}\n", line)
+
+    mute = run("explain", "models/frozen", "--text", "A pond in the garden")
+    assert (mute.exit_code, mute.stdout) == (1, "")
+    assert "got 'frozen'; expected a kind that explains itself" in mute.stderr
 
     result = run("evaluate", "models/frozen", "--documents", "corpus/docs.parquet", "--json", "out/figures.json")
     assert result.exit_code == 0, result.stderr

@@ -9,6 +9,8 @@ from raytagger.settings import FitRun, RetagRun, ServeRun, find_run_file, read_r
 from tests.conftest import ROOT
 
 RUNS = {
+    "blend.toml": FitRun,
+    "xml0.toml": FitRun,
     "frozen.toml": FitRun,
     "ofde.toml": FitRun,
     "ofde-debtags.toml": FitRun,

@@ -11,10 +11,11 @@ import pytest
 
 from raytagger.bundle import load
 from raytagger.corpus import LabelSet
-from raytagger.errors import CorpusError
+from raytagger.errors import BundleError, CorpusError
 from raytagger.evaluate import Asked, evaluate, gold_matrix
 from raytagger.recipes.fit import fit
 from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
+from tests.calibrated import RARE, UNSEEN, drawn_documents, knowing_tagger, overstated
 
 WORDS = ["apple", "bread", "cider", "dough", "eggs", "flour", "grape", "honey", "icing", "juice", "kale", "lemon"]
 # The keys of DESIGN's list; none may be absent.
@@ -24,7 +25,8 @@ KEYS = [
     *("n_documents", "n_without_gold", "n_unknown_gold", "n_labels", "n_unseen_labels", "n_unseen_pairs"),
     "documents_per_s",
 ]
-NEITHER = {"ECE_seen", "ECE_unseen"}  # a frozen bundle is not calibrated
+GROUPS = ("seen", "rare", "unseen", "unseen_zero_shot")
+CALIBRATION = [*(f"{figure}_{group}" for figure in ("ECE", "Brier", "n_pairs") for group in GROUPS), "reliability"]
 
 
 def make_documents(seed=0, count=90, splits=("train", "test", "zeroshot", "other")):
@@ -168,7 +170,7 @@ def assert_equal(figures, expected):
     for name, value in expected.items():
         assert figures[name] == (value if value is None else pytest.approx(value, abs=1e-9)), name
     assert figures["documents_per_s"] > 0
-    assert all(figures[name] is None for name in NEITHER)
+    assert all(figures[name] is None for name in CALIBRATION)  # a frozen bundle is not calibrated
     assert set(KEYS) <= set(figures)
     json.dumps(figures, allow_nan=False)
 
@@ -320,3 +322,97 @@ def test_a_gold_matrix_holds_each_known_label_once():
     gold, unknown_B = gold_matrix([["b", "a", "b"], None, [], ["x", "x", "y", "c"]], {"a": 0, "b": 1, "c": 2})
     assert gold.toarray().tolist() == [[True, True, False], [False] * 3, [False] * 3, [False, False, True]]
     assert unknown_B.tolist() == [0, 0, 0, 2]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A tagger that knows the probabilities its documents' labels were drawn from, the documents, the labels."""
+    tagger = knowing_tagger(6000)
+    path = tmp_path_factory.mktemp("drawn") / "docs.jsonl"
+    return tagger, SourceSettings(documents=str(path)), drawn_documents(tagger, path)
+
+
+def shown_pairs(tagger, gold_NL, rows, labels):
+    """(probability, right) of the labels of a range among the first ten of each row, by loops."""
+    pairs = []
+    for row in rows:
+        if gold_NL[row].any():
+            order = sorted(range(len(tagger.labels)), key=lambda label: (-tagger.score_NL[row, label], label))
+            members = [label for label in order[:10] if label in range(*labels.indices(len(order)))]
+            pairs += [(float(tagger.score_NL[row, label]), bool(gold_NL[row, label])) for label in members]
+    return pairs
+
+
+def naive_ece(pairs):
+    bins = {}
+    for probability, right in pairs:
+        bins.setdefault(min(int(probability * 15), 14), []).append((probability, right))
+    gaps = (abs(sum(p for p, _ in some) - sum(y for _, y in some)) for some in bins.values())
+    return sum(gaps) / len(pairs)
+
+
+def test_calibration_is_that_of_the_tags_shown(drawn, store):
+    tagger, source, gold_NL = drawn
+    tagger = tagger.saying(overstated(tagger.score_NL))
+    figures = evaluate(tagger, store, source, Asked())
+    tests = range(4000)
+    chosen = [row for row in range(4000, 6000) if gold_NL[row, UNSEEN].any()]
+    for group, rows, labels in (
+        ("seen", tests, slice(0, 30)),
+        ("rare", tests, RARE),
+        ("unseen", tests, UNSEEN),
+        ("unseen_zero_shot", [*tests, *chosen], UNSEEN),
+    ):
+        pairs = shown_pairs(tagger, gold_NL, rows, labels)
+        assert figures[f"n_pairs_{group}"] == len(pairs) > 100
+        assert figures[f"ECE_{group}"] == pytest.approx(naive_ece(pairs), abs=1e-6)
+        assert figures[f"Brier_{group}"] == pytest.approx(mean([(p - y) ** 2 for p, y in pairs]), abs=1e-6)
+        bins = figures["reliability"][group]
+        assert sum(count for _, _, count in bins) == len(pairs)
+        gaps = sum(count * abs(promised - share) for promised, share, count in bins) / len(pairs)
+        assert gaps == pytest.approx(figures[f"ECE_{group}"])
+    assert figures["n_pairs_seen"] + figures["n_pairs_unseen"] == 10 * figures["n_documents"]
+    json.dumps(figures, allow_nan=False)
+
+
+def test_true_probabilities_are_found_calibrated_and_overstated_ones_not(drawn, store):
+    tagger, source, _ = drawn
+    true = evaluate(tagger, store, source, Asked())
+    wrong = evaluate(tagger.saying(overstated(tagger.score_NL)), store, source, Asked())
+    for group in ("seen", "rare", "unseen"):
+        assert true[f"ECE_{group}"] < 0.03
+        assert wrong[f"ECE_{group}"] > 2 * true[f"ECE_{group}"]
+        assert wrong[f"Brier_{group}"] > true[f"Brier_{group}"]
+    # Documents that were chosen because they have an unseen label: the truth about the corpus is too little there.
+    chosen = evaluate(tagger, store, source, Asked(zero_shot_splits=("zeroshot",)))
+    assert chosen["ECE_unseen_zero_shot"] > 0.1
+    assert all(
+        promised < share for promised, share, count in chosen["reliability"]["unseen_zero_shot"] if count > 99
+    )
+    only_test = evaluate(tagger, store, source, Asked(zero_shot_splits=("test",)))
+    assert only_test["ECE_unseen_zero_shot"] == only_test["ECE_unseen"]
+
+
+def test_calibration_is_undefined_where_there_is_nothing_to_measure(drawn, store):
+    tagger, source, _ = drawn
+    claims_nothing = evaluate(tagger.saying(tagger.score_NL, calibrated=False), store, source, Asked(limit=50))
+    assert all(claims_nothing[name] is None for name in CALIBRATION)
+    seen = tagger.with_labels(dataclasses.replace(tagger.labels, seen=(True,) * len(tagger.labels)))
+    figures = evaluate(seen, store, source, Asked(limit=50))
+    assert figures["ECE_unseen"] is figures["Brier_unseen"] is figures["ECE_unseen_zero_shot"] is None
+    assert figures["n_pairs_unseen"] == 0
+    assert figures["reliability"]["unseen"] == []
+    assert figures["n_pairs_seen"] == 500
+    assert 0 < figures["n_pairs_rare"] < 500
+
+
+@pytest.mark.parametrize("bad", [1.5, -0.25, math.nan])
+def test_a_score_that_is_no_probability_is_refused(drawn, store, bad):
+    tagger, source, _ = drawn
+    score_NL = tagger.score_NL.copy()
+    score_NL[3, 4] = bad
+    if math.isnan(bad):
+        score_NL[3] = bad
+    with pytest.raises(BundleError, match=f"is no probability; got {bad}; expected a number from 0 to 1"):
+        evaluate(tagger.saying(score_NL), store, source, Asked(limit=20))
+    evaluate(tagger.saying(score_NL, calibrated=False), store, source, Asked(limit=20))

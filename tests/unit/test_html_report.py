@@ -13,13 +13,16 @@ from raytagger import metrics
 from raytagger.bundle import load, open_bundle
 from raytagger.compare import evaluate_beside
 from raytagger.evaluate import Asked, gather
-from raytagger.metrics import Ranked, merge_ranked
+from raytagger.metrics import RARE_AT_MOST, Ranked, merge_ranked
 from raytagger.progress import silent
 from raytagger.report import Subject, write_page
+from raytagger.report.bias import odds
 from raytagger.report.breakdown import best_and_worst, buckets, principal_plane
 from raytagger.report.charts import Series, chart
+from raytagger.schema import Scores
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
+from tests.calibrated import drawn_documents, knowing_tagger, overstated
 
 ASKED = Asked(group="source", details=True)
 EVIL = "<script>alert('x')</script> & \"quoted\""
@@ -60,20 +63,64 @@ def trained_bundle(mean_bundle, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def subject(evaluation, trained_bundle):
+def make_subject(evaluation, folder, asked=ASKED, **manifest):
     tagger = evaluation.tagger
     return Subject(
         "mine",
-        trained_bundle,
-        tagger.manifest,
+        folder,
+        tagger.manifest | manifest,
         tagger.labels,
         tagger.train_count_L,
         evaluation.unseen_L,
-        evaluation.summary(ASKED),
+        evaluation.summary(asked),
         Ranked.concatenate(evaluation.ranked),
         evaluation.examples,
     )
+
+
+@pytest.fixture(scope="module")
+def subject(evaluation, trained_bundle):
+    return make_subject(evaluation, trained_bundle)
+
+
+MANIFEST = {
+    "unseen_bias": 0.5,
+    "curve": [
+        {"bias": 0.0, "nDCG@5": 0.85, "ZSR@10": 0.5},
+        {"bias": 0.5, "nDCG@5": 0.846, "ZSR@10": 0.617},
+        {"bias": 1.0, "nDCG@5": 0.8, "ZSR@10": 0.7},
+        {"bias": 2.0, "nDCG@5": None, "ZSR@10": None},
+    ],
+    "members": [
+        {
+            "name": "tree",
+            "kind": "tree",
+            "documents_per_s": 1234.5,
+            "share_asked": 0.8125,
+            "weight_seen": 0.71,
+            "weight_unseen": 0.0,
+            "bundle": "models/tree/1",
+        },
+        {"name": EVIL},
+    ],
+    "thresholds": {
+        "value": 0.3418,
+        "mode": "micro_f1",
+        "per_label": {"kept": True, "gain": 0.0081, "low": 0.0023, "high": 0.014},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """A measured tagger that is too sure of itself, with all that the manifest of a blend may say."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    tagger = knowing_tagger(900)
+    drawn_documents(tagger, folder / "docs.jsonl")
+    tagger = tagger.saying(overstated(tagger.score_NL))
+    asked = Asked(details=True)
+    found = gather(tagger, Store(), SourceSettings(str(folder / "docs.jsonl")), asked)
+    return make_subject(found, folder, asked, **MANIFEST)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +134,7 @@ def test_every_section_is_there(page):
         "Beside other taggers",
         "Frequent, rare and unseen labels",
         "The trade between seen and unseen labels",
+        "Can the probabilities be believed?",
         "While it was trained",
         "Where the labels lie",
         "Documents",
@@ -147,8 +195,8 @@ def test_buckets_are_their_slow_loop(subject):
     for row, member in zip(
         buckets(subject),
         (
-            ~subject.unseen_L & (subject.train_count_L > 20),
-            ~subject.unseen_L & (subject.train_count_L <= 20),
+            ~subject.unseen_L & (subject.train_count_L > RARE_AT_MOST),
+            ~subject.unseen_L & (subject.train_count_L <= RARE_AT_MOST),
             subject.unseen_L,
         ),
         strict=True,
@@ -189,3 +237,122 @@ def test_bundles_are_measured_beside_each_other(mean_bundle, source):
     assert page.count("<th scope='row'>bundle</th>") == 3  # twice as a row, once among the facts
     _, nothing = evaluate_beside([mean_bundle, mean_bundle], "", source, Asked(), silent)
     assert nothing == ""
+
+
+def sections_of(page):
+    """The markup below each heading."""
+    parts = re.split(r"<h2>(.*?)</h2>", page)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_scores_that_are_no_probabilities_are_called_so(page):
+    section = sections_of(page)["Can the probabilities be believed?"]
+    assert "are no probabilities" in section
+    assert "<figure>" not in section
+    assert not {"What each member costs", "Which tags are kept"} & set(sections_of(page))
+
+
+def test_promises_stand_beside_what_is_right(calibrated):
+    section = sections_of(write_page(calibrated))["Can the probabilities be believed?"]
+    found = calibrated.figures
+    assert section.count("<figure>") == 3
+    for group in ("seen", "rare", "unseen"):
+        off, brier = f"{100 * found[f'ECE_{group}']:.1f}", f"{found[f'Brier_{group}']:.3f}"
+        assert (
+            f"{off} points off on average (ECE), Brier score {brier}, {found[f'n_pairs_{group}']:,} tags."
+            in section
+        )
+        cells = f"<td>{off}</td><td>{brier}</td>"
+        assert cells in section
+        bins = found["reliability"][group]
+        assert all(f"{count:,} tags: promised {100 * promised:.1f} %" in section for promised, _, count in bins)
+    assert section.count('class="mark') == sum(
+        len(found["reliability"][group]) for group in ("seen", "rare", "unseen")
+    )
+    seen = found["reliability"]["seen"]
+    right = sum(share * count for _, share, count in seen) / found["n_pairs_seen"]
+    assert f"promised to be right and <b>{100 * right:.1f} %</b> are" in section
+    assert "on the documents of test, zeroshot" in section
+
+
+def test_marks_lie_where_the_diagram_says(calibrated):
+    """On a diagonal of 100 % a mark's place is that of its bin, and the fullest bin has the largest mark."""
+    section = sections_of(write_page(calibrated))["Can the probabilities be believed?"]
+    figure = section.split("<figure>")[1]
+    line = re.search(r'class="ideal" x1="(.*?)" y1="(.*?)" x2="(.*?)" y2="(.*?)"', figure)
+    x1, y1, x2, y2 = map(float, line.groups())
+    marks = [tuple(map(float, mark)) for mark in re.findall(r'<circle cx="(.*?)" cy="(.*?)" r="(.*?)"', figure)]
+    bins = calibrated.figures["reliability"]["seen"]
+    for (x, y, _), (promised, share, _) in zip(marks, bins, strict=True):
+        assert x == pytest.approx(x1 + promised * (x2 - x1), abs=0.06)
+        assert y == pytest.approx(y1 + share * (y2 - y1), abs=0.06)
+    assert max(range(len(bins)), key=lambda row: bins[row][2]) == max(
+        range(len(bins)), key=lambda row: marks[row][2]
+    )
+
+
+def test_no_unseen_label_shown_is_said(calibrated):
+    figures = calibrated.figures | {f"{name}_unseen": None for name in ("ECE", "Brier")}
+    figures |= {"n_pairs_unseen": 0, "n_pairs_unseen_zero_shot": 0}
+    figures["reliability"] = figures["reliability"] | {"unseen": [], "unseen_zero_shot": []}
+    section = sections_of(write_page(dataclasses.replace(calibrated, figures=figures)))[
+        "Can the probabilities be believed?"
+    ]
+    assert "No unseen label was among the tags shown" in section
+    assert section.count("<figure>") == 2
+    assert "on the documents of" not in section
+
+
+def test_the_choice_on_validation_is_marked_beside_the_measured_curve(calibrated, subject):
+    section = sections_of(write_page(calibrated, [subject]))["The trade between seen and unseen labels"]
+    assert section.count("<figure>") == 2
+    assert "log odds" in section
+    assert "own bias, +0.50, was chosen" in section
+    assert "nDCG@5 84.6 and ZSR@10 61.7 there" in section
+    measured, chosen = section.split("<figure>")[1:]
+    assert measured.count('r="6.0"') == 1
+    found = calibrated.figures
+    tip = f"+0.000: nDCG@5 {100 * found['nDCG@5']:.1f}, ZSR@10 {100 * found['ZSR@10']:.1f}"
+    assert re.search(r'r="6.0"/><title>mine: ' + re.escape(tip), measured)
+    assert re.search(r'r="6.0"/><title>validation: \+0.500: nDCG@5 84.6, ZSR@10 61.7', chosen)
+    assert chosen.count("<title>") == 3
+    none = dataclasses.replace(calibrated, manifest=calibrated.manifest | {"curve": [], "members": None})
+    assert "own bias" not in write_page(none)
+
+
+@pytest.mark.parametrize("bias", [-3.0, 0.0, 3.0])
+def test_a_bias_on_odds_keeps_probabilities_in_order(bias):
+    """Ties and impossible probabilities too: the order within a kind never changes, and pads stay last."""
+    score_BK = np.array([[1.0, 0.9999999, 0.5, 1e-20, 1e-44, 0.0, -np.inf]], np.float32)
+    label_BK = np.array([[3, 1, 4, 0, 5, 2, -1]], np.int32)
+    found = odds(Scores(label_BK, score_BK))
+    assert np.isneginf(found.score_BK[0, -1])
+    moved = found.score_BK[0, :-1] + bias
+    assert np.isfinite(moved).all()
+    assert (np.diff(moved) <= 0).all()
+    assert (np.diff(moved)[:4] < 0).all()
+    assert found.score_BK[0, 2] == 0
+    assert found.score_BK[0, 3] == pytest.approx(np.log(1e-20), rel=1e-5)
+
+
+def test_members_and_thresholds_are_told(calibrated):
+    found = sections_of(write_page(calibrated))
+    cells = ["1,234", "81.2", "0.71", "0.00", "models/tree/1"]
+    assert "".join(f"<td>{cell}</td>" for cell in cells) in found["What each member costs"]
+    assert "</th>" + "<td>-</td>" * 6 + "</tr>" in found["What each member costs"]
+    kept = found["Which tags are kept"]
+    assert "from 0.342 on. It was chosen for the best micro-F1 on validation documents." in kept
+    assert "are used: +0.81 points on documents that they were not chosen on (95 % interval +0.23 to +1.40)" in kept
+    left_out = {"mode": "some_mode", "value": None, "per_label": {"kept": False}}
+    page = write_page(dataclasses.replace(calibrated, manifest=calibrated.manifest | {"thresholds": left_out}))
+    assert "some_mode on validation documents. Thresholds of their own for labels were tried and left out" in page
+
+
+def test_what_a_manifest_says_is_escaped(calibrated):
+    labels = dataclasses.replace(calibrated.labels, titles=(EVIL,) * len(calibrated.labels))
+    manifest = calibrated.manifest | {"thresholds": {"mode": EVIL}}
+    manifest["members"] = [dict.fromkeys(("name", "kind", "bundle", "weight_seen"), EVIL)]
+    page = write_page(dataclasses.replace(calibrated, name=EVIL, labels=labels, manifest=manifest))
+    assert "<script" not in page
+    assert EVIL in unescape(sections_of(page)["What each member costs"])
+    assert EVIL in unescape(sections_of(page)["Which tags are kept"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, f1_score, ndcg_score
 
 from raytagger import metrics
@@ -286,9 +287,35 @@ def test_calibration_error_and_brier_equal_a_loop(pairs, n_bins):
     ]
     probability_P, outcome_P = map(np.array, zip(*pairs, strict=True))
     assert metrics.expected_calibration_error(probability_P, outcome_P, n_bins) == pytest.approx(sum(gaps))
+    found = metrics.reliability(probability_P, outcome_P, n_bins)
+    assert [one.pairs for one in found] == [len(bins[row]) for row in sorted(bins)]
+    for one, row in zip(found, sorted(bins), strict=True):
+        assert one.probability == pytest.approx(np.mean([p for p, _ in bins[row]]))
+        assert one.share == pytest.approx(np.mean([y for _, y in bins[row]]))
     brier = metrics.brier_score(probability_P, outcome_P)
     assert brier == pytest.approx(sum((p - y) ** 2 for p, y in pairs) / len(pairs))
     assert brier == pytest.approx(brier_score_loss(outcome_P, probability_P, pos_label=True))
+
+
+def test_a_reliability_diagram_by_hand():
+    """Of fifteen bins 0.1 and 0.12 share the second, 0.5 is in the eighth and 1 in the last."""
+    found = metrics.reliability([0.12, 1.0, 0.5, 0.1], [1, 1, 0, 0])
+    assert [tuple(one) for one in found] == [pytest.approx(one) for one in [(0.11, 0.5, 2), (0.5, 0, 1), (1, 1, 1)]]
+    ece = metrics.expected_calibration_error([0.12, 1.0, 0.5, 0.1], [1, 1, 0, 0])
+    assert ece == pytest.approx((2 * 0.39 + 0.5 + 0) / 4)
+    assert metrics.reliability([], []) == []
+    with pytest.raises(ValueError, match="probabilities"):
+        metrics.reliability([0.5, 2.0], [1, 1])
+
+
+def test_the_bins_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    probability_P = rng.random(500)
+    outcome_P = rng.random(500) < probability_P**2
+    share, probability = calibration_curve(outcome_P, probability_P, n_bins=10)
+    found = metrics.reliability(probability_P, outcome_P, 10)
+    assert [one.share for one in found] == pytest.approx(share.tolist())
+    assert [one.probability for one in found] == pytest.approx(probability.tolist())
 
 
 def test_calibration_of_nothing_and_of_something_else():

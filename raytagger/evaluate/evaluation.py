@@ -1,56 +1,29 @@
-"""Measuring a bundle: ranking metrics on one split, zero-shot metrics on splits that hold unseen labels."""
+"""Tagging the documents part by part, and the figures over all of them."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute
 import scipy.sparse as sp
 
 from raytagger import metrics
 from raytagger.bundle import Tagger, named
-from raytagger.corpus import read_documents, select_splits
 from raytagger.errors import CorpusError
+from raytagger.evaluate.documents import Asked, Part, find_split, gold_matrix, read_parts, survey
+from raytagger.evaluate.probabilities import Shown
 from raytagger.progress import Progress, silent
 from raytagger.schema import BoolArray, Scores
-from raytagger.search import keep_tags
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
-
-pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 DEPTH = 100
 EXAMPLES, EXAMPLE_CHARACTERS = 400, 400
 PSP_A, PSP_B = 0.55, 1.5
 RANKING = ("P@1", "P@3", "P@5", "R@5", "R@10", "nDCG@5")
 ZERO_SHOT = ("ZSR@10", "ZSR@50", "ZSR@100", "UR@1", "UR@5")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What to measure.
-
-    Attributes:
-        split: the split of the ranking metrics; "" means `test` where documents have splits, else all.
-        zero_shot_splits: the splits of ZSR and UR; those that are absent are passed over.
-        group: the column by which the bootstrap draws documents; "" draws them one by one.
-        limit: at most so many documents of each split, 0 for all.
-        seed: of the bootstrap.
-        details: keep what a report needs of every document beside the figures.
-    """
-
-    split: str = ""
-    zero_shot_splits: tuple[str, ...] = ("test", "zeroshot")
-    group: str = ""
-    limit: int = 0
-    seed: int = 0
-    details: bool = False
 
 
 @dataclass
@@ -87,11 +60,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measures a tagger on labelled documents.
 
-    Every key of DESIGN's list is present, as a fraction, or None where it is undefined. F1 is that of the tags kept
-    (`search.k`, `search.threshold`). `intervals` has 95 % bootstrap intervals of nDCG@5, ZSR@10 and UR@1.
+    Every key of DESIGN's list is present, as a fraction, or None where it is undefined. F1 is that of the tags that
+    the tagger keeps. `intervals` has 95 % bootstrap intervals of nDCG@5, ZSR@10 and UR@1. Of a calibrated bundle
+    the tags shown (the first ten labels) have `ECE_…`, `Brier_…`, `n_pairs_…` for `seen`, `rare`, `unseen` and
+    `unseen_zero_shot` labels and the bins of `reliability`; see `probabilities.Shown` for what each is over.
 
     Raises:
         CorpusError: the split or the column of groups does not exist, or no document has a known gold label.
+        BundleError: a score of a bundle that claims to be calibrated is outside [0, 1].
     """
     return gather(tagger, store, source, asked, progress).summary(asked)
 
@@ -103,13 +79,14 @@ def gather(
 
     Raises:
         CorpusError: as `evaluate`.
+        BundleError: as `evaluate`.
     """
     if asked.group not in ("", "doc_id", "text", "split", *source.columns):
         source = replace(source, columns=(*source.columns, asked.group))
-    names, rejects = _survey(store, source)
-    split = _find_split(names, asked.split)
+    names, rejects = survey(store, source)
+    split = find_split(names, asked.split)
     evaluation = Evaluation(tagger, unseen_labels(tagger), split, rejects, asked.details)
-    for part in _parts(store, source, asked, split):
+    for part in read_parts(store, source, asked, split):
         evaluation.add(part)
         progress("evaluating", evaluation.n_tagged)
     if not evaluation.kept:
@@ -128,84 +105,6 @@ def unseen_labels(tagger: Tagger) -> BoolArray:
     return tagger.train_count_L == 0
 
 
-def gold_matrix(
-    label_ids: Sequence[Sequence[str] | None], index: dict[str, int]
-) -> tuple[sp.csr_matrix, np.ndarray]:
-    """Gold labels as bool CSR (B, L), and int64 (B,): how many of each document are outside the label set."""
-    sets = [set(ids or ()) for ids in label_ids]
-    rows = [sorted(index[label] for label in labels if label in index) for labels in sets]
-    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    indices = np.array([label for row in rows for label in row], np.int64)
-    matrix = sp.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=(len(rows), len(index)))
-    unknown_B = np.array([len(labels) for labels in sets], np.int64) - np.diff(indptr)
-    return matrix, unknown_B
-
-
-def _survey(store: Store, source: SourceSettings) -> tuple[set[str], int]:
-    """One pass before anything is tagged: the splits there are, and how many rows cannot be read."""
-    names, rejects = set(), 0
-    for chunk in read_documents(store, source):
-        names.update(pc.unique(chunk.documents["split"]).to_pylist())
-        rejects += len(chunk.rejects)
-    return names - {None}, rejects
-
-
-def _find_split(names: set[str], asked: str) -> str:
-    """The split to measure on."""
-    if asked and asked not in names:
-        raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)) or "no --split")
-    if asked or not names:
-        return asked
-    if "test" not in names:
-        raise CorpusError("no split test", got=sorted(names), remedy="Name the split to measure on with --split.")
-    return "test"
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Documents of a chunk that are measured: which count for ranking, which for zero-shot, and their groups."""
-
-    documents: pa.Table
-    in_split: BoolArray
-    in_zero_shot: BoolArray
-    group: np.ndarray
-
-
-def _parts(store: Store, source: SourceSettings, asked: Asked, split: str) -> Iterator[_Part]:
-    taken: Counter[str | None] = Counter()
-    position = 0
-    for chunk in read_documents(store, source):
-        documents = select_splits(chunk.documents, (split, *asked.zero_shot_splits) if split else ())
-        if asked.limit:
-            documents = _limited(documents, taken, asked.limit)
-        if not len(documents):
-            continue
-        names = documents["split"].to_pylist()
-        own = np.arange(position, position + len(names))
-        position += len(names)
-        yield _Part(
-            documents,
-            np.array([not split or name == split for name in names], bool),
-            np.array([not split or name in asked.zero_shot_splits for name in names], bool),
-            _groups(documents[asked.group], own) if asked.group else own,
-        )
-
-
-def _groups(column: pa.ChunkedArray, own: np.ndarray) -> np.ndarray:
-    """The group of each document, as strings; a document without one is a group by itself."""
-    names = column.cast(pa.string()).to_pylist()
-    return np.array([f"document {own[row]}" if name is None else f"group {name}" for row, name in enumerate(names)])
-
-
-def _limited(documents: pa.Table, taken: Counter[str | None], limit: int) -> pa.Table:
-    kept = []
-    for row, name in enumerate(documents["split"].to_pylist()):
-        taken[name] += 1
-        if taken[name] <= limit:
-            kept.append(row)
-    return documents.take(pa.array(kept, pa.int64()))
-
-
 @dataclass
 class Evaluation:
     """What is gathered over the parts of a corpus, and its summary."""
@@ -221,6 +120,7 @@ class Evaluation:
     zero_shot: Gathered = field(default_factory=Gathered)
     kept: list[sp.csr_matrix] = field(default_factory=list)
     gold: list[sp.csr_matrix] = field(default_factory=list)
+    shown: Shown = field(init=False)
     n_unseen_pairs: int = 0
     n_without_gold: int = 0
     n_unknown_gold: int = 0
@@ -229,7 +129,10 @@ class Evaluation:
     n_blank: int = 0
     tag_s: float = 0.0
 
-    def add(self, part: _Part) -> None:
+    def __post_init__(self) -> None:
+        self.shown = Shown.by(self.tagger, self.unseen_L)
+
+    def add(self, part: Part) -> None:
         """Tags a part once and measures it for both families."""
         gold, unknown_B = gold_matrix(part.documents["labels"].to_pylist(), self.tagger.labels.index)
         self.n_unknown_gold += int(unknown_B[part.in_split].sum())
@@ -244,6 +147,7 @@ class Evaluation:
             self._keep_details(part, features, scores, gold)
         has_gold = metrics.count_gold(gold) > 0
         self.n_without_gold += int((part.in_split & ~has_gold).sum())
+        self.shown.add(scores, gold, part.in_split & has_gold, part.in_zero_shot & has_gold)
         rows = np.flatnonzero(part.in_split & has_gold)
         if len(rows):
             self.ranking.groups.append(part.group[rows])
@@ -260,8 +164,7 @@ class Evaluation:
         result: dict[str, Any] = {name: self.ranking.mean(name) for name in RANKING}
         result |= {f"PSP@{k}": self._psp(k) for k in (1, 3, 5)}
         result["micro_F1"], result["macro_F1"] = metrics.micro_f1(kept, gold), metrics.macro_f1(kept, gold)
-        # Scores of a bundle that is not calibrated are no probabilities: there is no calibration to measure.
-        result["ECE_seen"] = result["ECE_unseen"] = None
+        result |= self.shown.figures()
         result |= {name: self.zero_shot.mean(name) for name in ZERO_SHOT}
         chance = metrics.chance_zsr(len(self.tagger.labels), 10) if self.unseen_L.any() else None
         families = (("nDCG@5", self.ranking), ("ZSR@10", self.zero_shot), ("UR@1", self.zero_shot))
@@ -297,7 +200,7 @@ class Evaluation:
                 gains = metrics.psp_gains(scores, gold, propensity_L, k)
                 self.ranking.add(f"PSP@{k} gain", gains.numerator_B)
                 self.ranking.add(f"PSP@{k} best", gains.denominator_B)
-        tags = keep_tags(scores, self.tagger.keep_k, self.tagger.threshold)
+        tags = self.tagger.keep(scores)
         self.kept.append(metrics.tag_matrix(tags, len(self.tagger.labels)))
         self.gold.append(gold)
 
@@ -308,12 +211,12 @@ class Evaluation:
             self.zero_shot.add(f"UR@{k}", metrics.ur_at(only_unseen, gold, self.unseen_L, k))
         self.n_unseen_pairs += int(gold[:, self.unseen_L].sum())
 
-    def _keep_details(self, part: _Part, features: Any, scores: Scores, gold: sp.csr_matrix) -> None:
+    def _keep_details(self, part: Part, features: Any, scores: Scores, gold: sp.csr_matrix) -> None:
         """The best seen and the best unseen labels of every document, and the text of some documents."""
         seen = self.tagger.search(features, metrics.FRONT_DEPTH, ~self.unseen_L)
         unseen = self.tagger.search(features, metrics.FRONT_DEPTH, self.unseen_L)
         self.ranked.append(metrics.Ranked(seen, unseen, gold, part.in_split, part.in_zero_shot, part.group))
-        tags = named(keep_tags(scores, self.tagger.keep_k, self.tagger.threshold), self.tagger.labels)
+        tags = named(self.tagger.keep(scores), self.tagger.labels)
         room = range(min(len(tags), EXAMPLES - len(self.examples)))
         for row in room:
             document = part.documents.slice(row, 1).to_pylist()[0]

@@ -1,0 +1,185 @@
+"""The blend beside its members: debtags with OF-DE, and three more data sets without.
+
+What is trained for a seed is kept in the cache, so that OF-DE is trained once.
+"""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ofde import ENCODER, TRAIN, source_of
+from benchmarks.xrlinear import BANK, STATIC, Banked
+from raytagger import metrics
+from raytagger.bundle import Tagger, load
+from raytagger.bundle.blend import BlendTagger
+from raytagger.encoders.locate import cache_folder
+from raytagger.evaluate import Asked, Evaluation, gather
+from raytagger.recipes.fit import fit
+from raytagger.settings import (
+    BlendSettings,
+    ClusterSettings,
+    EncoderSettings,
+    FitRun,
+    LabelSettings,
+    OutputSettings,
+    SearchSettings,
+    SourceSettings,
+)
+from raytagger.store import Store
+from raytagger.stream.run import connected
+from raytagger.tables import percent, table
+
+DATA = "debtags"
+SEEDS = (0, 1, 2)
+OFDE_SEED = 0  # one training for all seeds of the blend: it takes ten minutes
+OTHERS = {"attack_procedures": ENCODER, "eurlex_triples": ENCODER, "gnd_tibcore": STATIC}
+KEYS = ("nDCG@5", "PSP@5", "ZSR@10", "UR@1", "UR@5", "micro_F1", "ECE_seen", "ECE_rare", "ECE_unseen")
+AXES = ("nDCG@5", "ZSR@10", "UR@1")
+KEPT = cache_folder() / "benchmarks" / "blend"
+
+
+def measure(data: Path, quick: bool) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, connected(ClusterSettings()):
+        figures["debtags"] = measure_debtags(data, Path(folder), quick)
+        for name, encoder in {} if quick else OTHERS.items():
+            if (data / name / "docs.parquet").is_file():
+                figures[name] = measure_other(data, name, encoder, Path(folder))
+    main = [row for name, row in figures["debtags"]["rows"].items() if name.startswith("blend with OF-DE")]
+    main = main or [row for name, row in figures["debtags"]["rows"].items() if name.startswith("blend")]
+    means = {key: float(np.mean([row[key] for row in main])) for key in (*AXES, "ECE_seen", "ECE_unseen")}
+    return {**means, "spread": {key: float(np.ptp([row[key] for row in main])) for key in AXES}, **figures}
+
+
+def measure_debtags(data: Path, folder: Path, quick: bool) -> dict[str, Any]:
+    source, asked = source_of(data, DATA), Asked(group="source", limit=200 if quick else 0)
+    found: dict[str, Evaluation] = {}
+    for seed in SEEDS[:1] if quick else SEEDS:
+        places = [
+            member(source, "xrlinear", seed, ENCODER, folder / f"xrlinear-{seed}"),
+            member(source, "frozen", 0, ENCODER, folder / "frozen"),
+        ]
+        if not seed:
+            found |= {Path(place).name: measured(place, source, asked) for place in places}
+        found[f"blend, seed {seed}"] = blended(source, places, seed, ENCODER, folder, asked)
+        if quick:
+            continue
+        places.append(member(source, "ofde", OFDE_SEED, ENCODER, KEPT / f"ofde-{OFDE_SEED}"))
+        if not seed:
+            found["OF-DE"] = measured(places[-1], source, asked)
+        found[f"blend with OF-DE, seed {seed}"] = blended(source, places, seed, ENCODER, folder, asked)
+    if not quick:
+        found["blend with OF-DE, cascade"] = blended(source, places, 0, ENCODER, folder, asked, cascade=True)
+    return summed(DATA, found, asked)
+
+
+def measure_other(data: Path, name: str, encoder: EncoderSettings, folder: Path) -> dict[str, Any]:
+    """Without OF-DE: which axes the blend has in hand is asked of cheap members too."""
+    source, asked = source_of(data, name), Asked()
+    places = [member(source, method, 0, encoder, folder / name / method) for method in ("xrlinear", "frozen")]
+    found = {Path(place).name: measured(place, source, asked) for place in places}
+    found["blend, seed 0"] = blended(source, places, 0, encoder, folder / name, asked)
+    return summed(name, found, asked)
+
+
+def member(source: SourceSettings, method: str, seed: int, encoder: EncoderSettings, out: Path) -> str:
+    """The member's folder; it is trained unless it is there."""
+    if not (out / "latest.json").is_file():
+        run = FitRun(
+            method=method,
+            source=source,
+            encoder=encoder,
+            train=replace(TRAIN, seed=seed),
+            labels=LabelSettings(bank=BANK),
+            search=SearchSettings("dense" if method == "ofde" else "mean"),
+            cluster=ClusterSettings(workers=2 if method == "ofde" else 0),
+            output=OutputSettings(str(out)),
+        )
+        fit(run, say=print)
+    return str(out)
+
+
+def blended(
+    source: SourceSettings,
+    places: list[str],
+    seed: int,
+    encoder: EncoderSettings,
+    folder: Path,
+    asked: Asked,
+    cascade: bool = False,
+) -> Evaluation:
+    """Fits a blend and measures it."""
+    run = FitRun(
+        method="blend",
+        source=source,
+        encoder=encoder,
+        train=replace(TRAIN, seed=seed),
+        blend=BlendSettings(members=tuple(places), cascade=cascade),
+        output=OutputSettings(str(folder / "blend")),
+    )
+    fit(run, say=print)
+    return measured(run.output.bundle, source, asked)
+
+
+def measured(place: str, source: SourceSettings, asked: Asked) -> Evaluation:
+    return gather(remembering(load(place)), Store(), source, asked)
+
+
+def remembering(tagger: Tagger) -> Tagger:
+    """The same tagger; texts that its encoders have read before are not encoded again."""
+    if isinstance(tagger, BlendTagger):
+        banked: dict[int, Banked] = {}
+        members = []
+        for one in tagger.members:
+            encoder: Any = getattr(one, "encoder", None)
+            if encoder is not None:
+                shared: Any = banked.setdefault(id(encoder), Banked(encoder))
+                one = replace(one, encoder=shared)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            members.append(one)
+        return replace(tagger, members=tuple(members))
+    encoder = getattr(tagger, "encoder", None)
+    return tagger if encoder is None else replace(tagger, encoder=Banked(encoder))  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def summed(name: str, found: dict[str, Evaluation], asked: Asked) -> dict[str, Any]:
+    rows = {row: one.summary(asked) for row, one in found.items()}
+    cells = [[row, *("-" if one[key] is None else percent(one[key]) for key in KEYS)] for row, one in rows.items()]
+    print(f"{name}:")
+    print(table(cells, ["row", *KEYS]))
+    alone = [row for row in found if not row.startswith("blend")]
+    blends = [row for row in found if row.startswith("blend")]
+    manifests = {row: found[row].tagger.manifest for row in blends}
+    facts = ("unseen_bias", "curve", "joined", "guessed", "members", "cascade", "thresholds", "pseudo_unseen")
+    return {
+        "rows": {row: {key: one[key] for key in (*KEYS, "intervals")} for row, one in rows.items()},
+        "over the best member": {
+            row: {axis: best(found, row, alone, axis, asked) for axis in AXES} for row in blends
+        },
+        "loss of micro-F1 from validation to test": {
+            row: lost(manifest, rows[row]["micro_F1"]) for row, manifest in manifests.items()
+        },
+        "fitted": {row: {fact: manifest.get(fact) for fact in facts} for row, manifest in manifests.items()},
+    }
+
+
+def best(
+    found: dict[str, Evaluation], row: str, alone: list[str], axis: str, asked: Asked
+) -> dict[str, Any] | None:
+    """The paired difference to the member that is best on an axis, with its 95 % interval."""
+    family = "ranking" if axis == "nDCG@5" else "zero_shot"
+    values = {name: getattr(found[name], family).joined(axis) for name in [row, *alone]}
+    if not np.isfinite(values[row]).any():
+        return None
+    rival = max(alone, key=lambda name: np.nanmean(values[name]))
+    groups = np.concatenate(getattr(found[row], family).groups)
+    paired = metrics.paired_difference(values[row], values[rival], groups, seed=asked.seed)
+    return {"member": rival, "difference": [paired.value, paired.low, paired.high]}
+
+
+def lost(manifest: dict[str, Any], on_test: float) -> float | None:
+    """micro-F1 of the tags kept on validation documents minus that on test documents."""
+    on_validation = manifest["thresholds"].get("micro_F1")
+    return None if on_validation is None else on_validation - on_test

@@ -1,0 +1,16 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+RunFile = Annotated[str, typer.Argument(metavar="RUN.toml", help="A run file, or the name of a shipped one.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=v", help="Overrides a key of the run file.")]
+Json = Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")]
+Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="OUT or OUT/<version>, local or s3://.")]
+Documents = Annotated[str, typer.Option(help="File, folder or s3:// prefix.")]
+Labels = Annotated[str, typer.Option(help="A newer label set than the bundle's.")]
+Fields = Annotated[list[str] | None, typer.Option("--field", help="A column of the text; may be repeated.")]
+Table = Annotated[str, typer.Argument(metavar="TABLE", help="A tag table, local or s3://.")]

@@ -1,0 +1,116 @@
+"""Commands on a bundle: tag, evaluate, explain."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raytagger.cli.arguments import Bundle, Documents, Fields, Json, Labels, Set
+from raytagger.console import explained_errors, show, show_json, shown_progress
+from raytagger.tables import figure_lines
+
+
+def tag(
+    bundle: Bundle,
+    documents: Documents,
+    output: Annotated[str, typer.Option(help="A file that ends in .parquet, or a directory.")],
+    labels: Labels = "",
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    k: Annotated[int, typer.Option(min=1, help="Labels a document.")] = 100,
+    field: Fields = None,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Tags documents into Parquet: doc_id, label_ids, scores, best first.
+
+    Example: raytagger tag models/frozen --documents docs.parquet --k 10 --output tags.parquet
+    """
+    from raytagger.settings import RetagRun, make_run
+    from raytagger.stream.output import tag_documents
+
+    asked = {"documents": documents, "labels": labels, "splits": split or []}
+    with explained_errors(), shown_progress() as progress:
+        # `--set` reaches source.*, cluster.* and storage.*, as in a run file.
+        values = {"retag": asked, "source": {"fields": field or []}}
+        run = make_run(values, RetagRun, overrides or (), "options")
+        summary = tag_documents(bundle, run, output, k, progress)
+    facts = {
+        "output": output,
+        "read": summary.read,
+        "tagged": summary.tagged,
+        "rejected": dict(summary.rejected),
+        "cut": summary.cut,
+        "seconds": summary.seconds,
+        "documents_per_s": summary.rate_docs_s,
+    }
+    show_json(facts) if as_json else show(summary.line(output))
+
+
+def evaluate(
+    bundle: Bundle,
+    documents: Documents,
+    labels: Labels = "",
+    split: Annotated[str, typer.Option(help="The split of the ranking metrics; default test.")] = "",
+    zero_shot_split: Annotated[str, typer.Option(help="Splits of ZSR and UR, by commas.")] = "test,zeroshot",
+    group: Annotated[str, typer.Option(help="Bootstrap by this column, such as source.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many documents of a split; 0 for all.")] = 0,
+    field: Fields = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Writes all figures to a file.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Writes a report to read in a browser.")] = None,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="A bundle to stand beside in the report; repeatable.")
+    ] = None,
+) -> None:
+    """Measures a bundle on labelled documents.
+
+    Example: raytagger evaluate models/ofde --documents docs.parquet --html report.html --beside models/frozen
+    """
+    from raytagger.compare import evaluate_beside
+    from raytagger.evaluate import Asked
+    from raytagger.settings import SourceSettings
+
+    with explained_errors(), shown_progress() as progress:
+        columns = (group,) if group else ()
+        source = SourceSettings(documents=documents, fields=tuple(field or ()), columns=columns)
+        splits = tuple(filter(None, zero_shot_split.split(",")))
+        asked = Asked(split, splits, group, limit, details=html_file is not None)
+        figures, page = evaluate_beside([bundle, *(beside or ())], labels, source, asked, progress)
+    for line in figure_lines(figures):
+        show(line)
+    written = [("all figures", json_file, json.dumps(figures, indent=1) + "\n"), ("report", html_file, page)]
+    for what, file, text in written:
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            show(f"{what}: {file}")
+
+
+def explain(
+    bundle: Bundle,
+    text: Annotated[str, typer.Option(help="The document's text.")],
+    label: Annotated[
+        list[str] | None, typer.Option(help="A label's id; repeatable. Default: the best ones.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tells why labels have their scores, for bundles of method xrlinear, blend and xml0.
+
+    Example: raytagger explain models/xrlinear --text "A fast PDF viewer" --label works-with-format::pdf
+    """
+    from raytagger.bundle import load, named
+    from raytagger.errors import BundleError
+
+    with explained_errors():
+        tagger = load(bundle)
+        explain_label = getattr(tagger, "explain", None)
+        if not callable(explain_label):
+            expected = "a kind that explains itself: tree, blend, xml0"
+            raise BundleError("the bundle cannot explain itself", got=tagger.manifest["kind"], expected=expected)
+        labels = label or [name for name, _ in named(tagger.tag([text], tagger.keep_k), tagger.labels)[0]]
+        found: list[Any] = [explain_label(text, name) for name in labels]
+    told = "\n\n".join("\n".join(one.lines()) for one in found)
+    show_json([asdict(one) for one in found]) if as_json else show(told)

@@ -1,0 +1,99 @@
+"""`raytagger labels`: label sets, their health and their versions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from raytagger.cli.arguments import Fields, Json, RunFile, Set
+from raytagger.console import explained_errors, say, show, show_json, shown_progress
+
+labels_app = typer.Typer(no_args_is_help=True, help="Label sets and their versions.")
+
+
+@labels_app.command("embed")
+def labels_embed(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None:
+    """Embeds the labels that the bank does not know, over all GPUs of a cluster; `fit` then finds them there.
+
+    Example: raytagger labels embed jobs/embed-labels.toml --set labels.bank=s3://models/bank
+    """
+    from raytagger.settings import FitRun, read_run
+    from raytagger.stream.embed import fill_bank
+
+    with explained_errors(), shown_progress() as progress:
+        filled = fill_bank(read_run(run_file, FitRun, overrides or ()), progress, say)
+    show_json(filled.as_dict()) if as_json else show(filled.line())
+
+
+@labels_app.command("check")
+def labels_check(
+    labels: Annotated[str, typer.Argument(metavar="LABELS", help="A label file, local or s3://.")],
+    encoder: Annotated[str, typer.Option(help="The frozen encoder's path; default MiniLM.")] = "",
+    encoder_kind: Annotated[str, typer.Option(help="As encoder.kind: static, http, ….")] = "transformer",
+    max_tokens: Annotated[int, typer.Option(help="Tokens of a text that the encoder reads.")] = 128,
+    prompt: Annotated[str, typer.Option(help="Put before every label text, as labels.prompt.")] = "",
+    similar: Annotated[float, typer.Option(help="The least cosine of texts that are too similar.")] = 0.95,
+    bundle: Annotated[str, typer.Option(help="Measures on it what ill labels cost; with --documents.")] = "",
+    documents: Annotated[str, typer.Option(help="Labelled documents: file, folder or s3:// prefix.")] = "",
+    zero_shot_split: Annotated[str, typer.Option(help="Splits of ZSR and UR, by commas.")] = "test,zeroshot",
+    limit: Annotated[int, typer.Option(help="At most so many documents of a split; 0 for all.")] = 0,
+    field: Fields = None,
+    as_json: Json = False,
+) -> None:
+    """Finds label texts that are empty, doubled, too similar, uninformative, cut or short, and what they cost.
+
+    Example: raytagger labels check labels.parquet --bundle models/frozen --documents docs.parquet
+    """
+    from raytagger.doctor.visit import Trial, examine_labels
+    from raytagger.settings import EncoderSettings, SourceSettings
+
+    with explained_errors(), shown_progress() as progress:
+        path = encoder or EncoderSettings.path
+        reader = EncoderSettings(path=path, kind=encoder_kind, max_tokens=max_tokens, prompt=prompt)
+        splits = tuple(filter(None, zero_shot_split.split(",")))
+        trial = Trial(bundle, SourceSettings(documents=documents, fields=tuple(field or ())), splits, limit)
+        health = examine_labels(labels, reader, similar, trial, progress)
+    show_json(health.as_dict()) if as_json else show("\n".join(health.lines()))
+
+
+@labels_app.command("diff")
+def labels_diff(old: str, new: str, as_json: Json = False) -> None:
+    """Lists the edits between two label files, and what each makes necessary.
+
+    Example: raytagger labels diff labels-may.parquet labels-june.parquet
+    """
+    from raytagger.corpus import read_labels
+    from raytagger.corpus.edits import diff
+    from raytagger.store import Store
+
+    with explained_errors():
+        store = Store()
+        edits = diff(read_labels(store, old), read_labels(store, new))
+    if as_json:
+        show_json([edit.to_dict() for edit in edits])
+        return
+    for edit in edits:
+        show(f"{edit}  # {edit.recompute}")
+
+
+@labels_app.command("apply")
+def labels_apply(
+    edits_file: Annotated[str, typer.Argument(metavar="EDITS", help="JSONL: an edit a line.")],
+    labels: Annotated[str, typer.Argument(metavar="LABELS")],
+    output: Annotated[str, typer.Option(help="Where the new version goes.")],
+) -> None:
+    """Applies edits to a label file.
+
+    Example: raytagger labels apply edits.jsonl labels.parquet --output labels-new.parquet
+    """
+    from raytagger.corpus import read_labels
+    from raytagger.corpus.edits import apply, read_edits
+    from raytagger.corpus.output import write_table
+    from raytagger.store import Store
+
+    with explained_errors():
+        store = Store()
+        newer = apply(read_labels(store, labels), read_edits(store, edits_file))
+        write_table(store, output, newer.to_table())
+    show(f"{len(newer):,} labels, version {newer.fingerprint}: {output}")

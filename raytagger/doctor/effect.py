@@ -1,0 +1,222 @@
+"""What ill labels cost: zero-shot figures with them, and with them left out of candidates and gold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from raytagger import metrics
+from raytagger.bundle import Tagger
+from raytagger.corpus import read_documents, select_splits
+from raytagger.errors import CorpusError
+from raytagger.evaluate import gold_matrix, unseen_labels
+from raytagger.progress import Progress, silent
+from raytagger.schema import PAD, BoolArray, Scores
+from raytagger.settings import SourceSettings
+from raytagger.store import Store
+
+FIGURES = {"ZSR@10": 10, "UR@1": 1}
+"""The figures compared, and how many labels of a document's ranking each looks at."""
+DEPTH = 100  # as `evaluate` ranks
+DRAWS = 10
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure with and without the labels, over the documents that have other unseen gold labels.
+
+    Attributes:
+        before: all labels are candidates and gold.
+        after: the labels are neither.
+        difference: after - before, with its paired 95 % bootstrap interval over documents.
+        others: the same with the gold of `after` on both sides: what the labels cost the others by standing above
+            them. The rest of `difference` is their own gold, easier or harder to find than the others'.
+        by_lot: `others` where as many unseen labels are drawn at random, mean, least and most of ten draws: what
+            fewer candidates give anyway. Ill labels cost what `others` exceeds it by.
+    """
+
+    before: float
+    after: float
+    difference: metrics.Interval
+    others: metrics.Interval
+    by_lot: metrics.Interval
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What leaving labels out does.
+
+    Attributes:
+        left_out: the name of the labels: `ill`, or a kind of finding.
+        labels: how many unseen ones were left out; seen ones stay.
+        documents: documents with other unseen gold labels, over which is compared.
+        changes: by figure; empty without such documents.
+    """
+
+    left_out: str
+    labels: int
+    documents: int
+    changes: dict[str, Change]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a program."""
+        return asdict(self)
+
+
+def zero_shot_documents(
+    store: Store, source: SourceSettings, splits: tuple[str, ...], limit: int = 0
+) -> Iterator[pa.Table]:
+    """The documents of the splits that exist, chunk by chunk; all documents where none has a split.
+
+    Args:
+        store: storage options.
+        source: the documents.
+        splits: those of ZSR and UR.
+        limit: at most so many documents of a split; 0 for all.
+
+    Raises:
+        CorpusError: documents have splits, and none of these.
+    """
+    names: set[str | None] = set()
+    for chunk in read_documents(store, source):
+        names.update(chunk.documents["split"].unique().to_pylist())
+    names.discard(None)
+    if names and not names.intersection(splits):
+        raise CorpusError(
+            "none of the splits exists", got=list(splits), expected=", ".join(sorted(map(str, names)))
+        )
+    taken: Counter[str | None] = Counter()
+    for chunk in read_documents(store, source):
+        documents = select_splits(chunk.documents, splits if names else ())
+        rows = []
+        for row, name in enumerate(documents["split"].to_pylist()):
+            taken[name] += 1
+            if not limit or taken[name] <= limit:
+                rows.append(row)
+        if rows:
+            yield documents.take(pa.array(rows, pa.int64()))
+
+
+def measure_effect(
+    tagger: Tagger,
+    documents: Iterable[pa.Table],
+    flagged: Mapping[str, BoolArray],
+    seed: int = 0,
+    progress: Progress = silent,
+) -> list[Effect]:
+    """Ranks each document's labels once, and looks at the ranking without each group of labels.
+
+    Args:
+        tagger: over the label set that was looked at.
+        documents: tables with `text` and `labels`.
+        flagged: name to bool (L,), the labels to leave out; of them the unseen ones are.
+        seed: of the bootstrap and of the draws.
+        progress: told of documents.
+
+    Returns:
+        An effect for each name that has an unseen label, in their order; none without one.
+
+    Raises:
+        CorpusError: no document has an unseen gold label.
+    """
+    unseen_L = unseen_labels(tagger)
+    trials = [
+        _Trial(name, unseen_L, unseen_L & flag_L, seed)
+        for name, flag_L in flagged.items()
+        if (unseen_L & flag_L).any()
+    ]
+    done = measured = 0
+    for part in documents if trials else ():
+        gold, _ = gold_matrix(part["labels"].to_pylist(), tagger.labels.index)
+        rows = np.flatnonzero(metrics.count_gold(metrics.unseen_gold(gold, unseen_L)))  # no other counts
+        done, measured = done + len(part), measured + len(rows)
+        if len(rows):
+            features = tagger.encode(part["text"].take(pa.array(rows)).to_pylist())
+            for figure, k in FIGURES.items():
+                candidate_L = unseen_L if figure.startswith("UR") else np.ones(len(unseen_L), bool)
+                ranking = _Ranking(tagger, features, candidate_L)
+                for trial in trials:
+                    trial.add(figure, k, ranking, gold[rows])
+        progress("measuring the effect", done)
+    if trials and not measured:
+        raise CorpusError("no document has an unseen gold label", got=f"{done} documents")
+    return [trial.effect(seed) for trial in trials]
+
+
+class _Ranking:
+    """The labels of B documents ranked once, to be looked at without some of them."""
+
+    def __init__(self, tagger: Tagger, features: Any, candidate_L: BoolArray) -> None:
+        self._tagger, self._features, self._candidate_L = tagger, features, candidate_L
+        self.all = tagger.search(features, DEPTH, candidate_L)
+
+    def without(self, out_L: BoolArray, k: int) -> Scores:
+        """The k best labels but these; ranked anew only where too few are left of the depth."""
+        label_BJ, score_BJ = self.all.label_BK, self.all.score_BK
+        left_BJ = (label_BJ != PAD) & ~out_L[label_BJ]
+        if ((left_BJ.sum(axis=1) < k) & (label_BJ[:, -1] != PAD)).any():
+            return self._tagger.search(self._features, k, self._candidate_L & ~out_L)
+        place_BK = np.argsort(~left_BJ, axis=1, kind="stable")[:, :k]
+        left_BK = np.take_along_axis(left_BJ, place_BK, axis=1)
+        label_BK = np.where(left_BK, np.take_along_axis(label_BJ, place_BK, axis=1), np.int32(PAD))
+        score_BK = np.where(left_BK, np.take_along_axis(score_BJ, place_BK, axis=1), np.float32(-np.inf))
+        return Scores(label_BK, score_BK)
+
+
+class _Trial:
+    """One group of unseen labels that is left out, and groups of the same size drawn by lot."""
+
+    def __init__(self, name: str, unseen_L: BoolArray, out_L: BoolArray, seed: int) -> None:
+        self.name, self.unseen_L, self.out_L = name, unseen_L, out_L
+        generator, unseen = np.random.default_rng(seed), np.flatnonzero(unseen_L)
+        self.lot_RL = np.zeros((DRAWS, len(unseen_L)), bool)
+        for lot_L in self.lot_RL:
+            lot_L[generator.choice(unseen, int(out_L.sum()), replace=False)] = True
+        self.values: dict[str, list[np.ndarray]] = {}
+        self.lot_gains: dict[str, list[np.ndarray]] = {}
+
+    def add(self, figure: str, k: int, ranking: _Ranking, gold: sp.csr_matrix) -> None:
+        """Measures a figure on some documents."""
+        before_B = metrics.recall_at(ranking.all, metrics.unseen_gold(gold, self.unseen_L), k)
+        same_B, after_B = self._without(self.out_L, k, ranking, gold)
+        self.values.setdefault(figure, []).append(np.stack([before_B, same_B, after_B]))
+        lots = [self._without(lot_L, k, ranking, gold) for lot_L in self.lot_RL]
+        self.lot_gains.setdefault(figure, []).append(np.stack([after_B - same_B for same_B, after_B in lots]))
+
+    def effect(self, seed: int) -> Effect:
+        """The figures over all documents."""
+        changes: dict[str, Change] = {}
+        documents = 0
+        for figure, parts in self.values.items():
+            value_3N = np.concatenate(parts, axis=1)
+            before_N, same_N, after_N = value_3N[:, np.isfinite(value_3N).all(axis=0)]
+            documents = len(after_N)
+            if documents:
+                gain_R = [_mean(gain_N) for gain_N in np.concatenate(self.lot_gains[figure], axis=1)]
+                changes[figure] = Change(
+                    float(before_N.mean()),
+                    float(after_N.mean()),
+                    metrics.paired_difference(after_N, before_N, seed=seed),
+                    metrics.paired_difference(after_N, same_N, seed=seed),
+                    metrics.Interval(float(np.mean(gain_R)), min(gain_R), max(gain_R)),
+                )
+        return Effect(self.name, int(self.out_L.sum()), documents, changes)
+
+    def _without(
+        self, out_L: BoolArray, k: int, ranking: _Ranking, gold: sp.csr_matrix
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Recall of the unseen gold that is left, with the labels as candidates and without, float64 (B,) each."""
+        left = metrics.unseen_gold(gold, self.unseen_L & ~out_L)
+        return metrics.recall_at(ranking.all, left, k), metrics.recall_at(ranking.without(out_L, k), left, k)
+
+
+def _mean(gain_N: np.ndarray) -> float:
+    """Over the documents that have gold left; 0 without any."""
+    known_N = gain_N[np.isfinite(gain_N)]
+    return float(known_N.mean()) if len(known_N) else 0.0

@@ -1,0 +1,11 @@
+"""Measuring a bundle: ranking metrics on one split, zero-shot metrics on splits that hold unseen labels.
+
+documents      which documents count for what, and their gold labels
+probabilities  whether the probabilities of the tags shown come true
+evaluation     tags the documents part by part and sums up
+"""
+
+from raytagger.evaluate.documents import Asked, gold_matrix
+from raytagger.evaluate.evaluation import Evaluation, evaluate, gather, unseen_labels
+
+__all__ = ["Asked", "Evaluation", "evaluate", "gather", "gold_matrix", "unseen_labels"]

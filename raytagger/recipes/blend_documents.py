@@ -1,0 +1,105 @@
+"""The documents that a blend is fitted on: validation documents, and some training documents for unseen labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.corpus import LabelSet
+from raytagger.corpus.report import CorpusReport
+from raytagger.errors import CorpusError
+from raytagger.progress import Progress, silent
+from raytagger.recipes.reading import part_by_split, read_training, to_matrix
+from raytagger.settings import FitRun
+from raytagger.store import Store
+
+VALIDATION_AT_MOST, HELD_AT_MOST = 3000, 1000
+
+
+class Surveyed(NamedTuple):
+    """The corpus without its texts: gold labels bool CSR (N, L), and int64 training and validation documents."""
+
+    gold: sp.csr_matrix
+    train_N: np.ndarray
+    validation_N: np.ndarray
+
+
+class Chosen(NamedTuple):
+    """Documents with their texts.
+
+    Attributes:
+        texts: of B documents.
+        gold: bool CSR (B, L).
+        validation_B: bool (B,), documents of the validation split.
+        usual_B: bool (B,), training documents drawn at random.
+        weight_B: float64 (B,), how many documents of the corpus each stands for where unseen labels are fitted.
+    """
+
+    texts: list[str]
+    gold: sp.csr_matrix
+    validation_B: np.ndarray
+    usual_B: np.ndarray
+    weight_B: np.ndarray
+
+
+def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress) -> Surveyed:
+    """One pass over the corpus that keeps no text.
+
+    Raises:
+        CorpusError: no validation document has a label of the label set.
+    """
+    gold: list[list[int]] = []
+    split: list[str | None] = []
+    for part in read_training(run, store, labels, report, progress):
+        gold += part.gold
+        split += part.split
+    matrix = to_matrix(gold, len(labels))
+    has_label_N = np.diff(matrix.indptr) > 0
+    train_N, validation_N = part_by_split(run, split, has_label_N)
+    validation_N = validation_N[has_label_N[validation_N]]
+    if not len(validation_N):
+        raise CorpusError(
+            "no validation document",
+            got=f"{len(split)} documents, none of the validation split with a label of the label set",
+            remedy="Check source.validation_split; members must not have been trained on these documents.",
+        )
+    return Surveyed(matrix, train_N, validation_N)
+
+
+def choose_documents(
+    run: FitRun, store: Store, labels: LabelSet, surveyed: Surveyed, pseudo_J: np.ndarray
+) -> Chosen:
+    """A second pass that keeps the texts of few documents."""
+    rng = np.random.default_rng([run.train.seed, 7])
+    validation = _sample(surveyed.validation_N, VALIDATION_AT_MOST, rng)
+    usual = _sample(surveyed.train_N, run.blend.documents, rng)
+    has_N = np.asarray(surveyed.gold[:, pseudo_J].sum(axis=1)).ravel() > 0
+    held = _sample(surveyed.train_N[has_N[surveyed.train_N]], HELD_AT_MOST, rng)
+    rows = np.unique(np.concatenate([validation, usual, held]))
+    texts, position, wanted = [], 0, set(rows.tolist())
+    for part in read_training(run, store, labels, CorpusReport(labels), silent):
+        texts += [text for row, text in enumerate(part.texts, position) if row in wanted]
+        position += len(part.texts)
+    return Chosen(
+        texts,
+        sp.csr_matrix(surveyed.gold[rows]),
+        np.isin(rows, validation),
+        np.isin(rows, usual),
+        _weights(surveyed, rows, has_N),
+    )
+
+
+def _weights(surveyed: Surveyed, rows: np.ndarray, has_N: np.ndarray) -> np.ndarray:
+    """Documents with a pseudo-unseen label are more frequent here than in the corpus; both kinds get their due."""
+    every = np.concatenate([surveyed.train_N, surveyed.validation_N])
+    weight_B = np.ones(len(rows))
+    for kind in (False, True):
+        here_B = has_N[rows] == kind
+        weight_B[here_B] = (has_N[every] == kind).sum() / max(int(here_B.sum()), 1)
+    return weight_B / max(float(weight_B.mean()), 1e-12)
+
+
+def _sample(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))

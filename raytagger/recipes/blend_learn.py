@@ -1,0 +1,348 @@
+"""What a blend learns: from members and documents to gates, curves, bias and thresholds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.bundle import Tagger
+from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger, usual_scores
+from raytagger.bundle.frozen import predictable
+from raytagger.bundle.panel import Panel, spread
+from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
+from raytagger.corpus import LabelSet
+from raytagger.corpus.report import CorpusReport
+from raytagger.progress import Progress
+from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
+from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
+from raytagger.recipes.blend_documents import Chosen, choose_documents, survey
+from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
+from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
+from raytagger.schema import PAD, BoolArray
+from raytagger.search.blend import Candidates, Gate
+from raytagger.search.overlap import Overlap
+from raytagger.settings import FitRun
+from raytagger.store import Store
+
+SAMPLE = 2000  # documents at most by which a label's usual scores are known
+TIMED = 64
+NO_CURVE = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "prior")
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A finished tagger and what the manifest tells of it."""
+
+    tagger: BlendTagger
+    calibrated: bool
+    sample_documents: int
+    facts: dict[str, Any]
+
+
+class _Material(NamedTuple):
+    """What panels are fitted on: documents in slabs, and which labels stand in for unseen ones."""
+
+    draft: BlendTagger
+    chosen: Chosen
+    slabs: list[BlendFeatures]
+    fold_B: np.ndarray
+    pseudo_J: np.ndarray
+    unseen_J: np.ndarray
+    seed: int
+
+
+class _Fit(NamedTuple):
+    panel: Panel
+    joined: Joined
+    guessed: Guessed
+    both: Both
+    spread_M2: np.ndarray
+
+
+def learn(
+    run: FitRun,
+    store: Store,
+    labels: LabelSet,
+    members: Sequence[Tagger],
+    names: Sequence[str],
+    report: CorpusReport,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Learnt:
+    """Fits everything that joins the members.
+
+    Raises:
+        CorpusError: no validation document has a label of the label set.
+    """
+    surveyed = survey(run, store, labels, report, progress)
+    count_L = np.max([member.train_count_L for member in members], axis=0)
+    usable_L = predictable(labels)
+    pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
+    chosen = _sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
+    say(
+        f"{int(chosen.validation_B.sum()):,} validation documents; {len(pseudo_J)} seen labels stand in for "
+        f"unseen ones on {len(chosen.texts):,} documents"
+    )
+    draft = _draft(run, labels, members, names, count_L)
+    slabs = _encode(draft, chosen, progress)
+    fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
+    unseen_J = np.flatnonzero(usable_L & (count_L == 0))
+    draft = replace(draft, samples=slabs[0].members)
+    material = _Material(draft, chosen, slabs, fold_B, pseudo_J, unseen_J, run.train.seed)
+    fit = _fit_panel(material, tuple(range(len(members))))
+    _tell(fit, names, say)
+    curve = bias_curve(fit.both, pseudo_J, unseen_J)
+    asked = run.blend.unseen_bias
+    bias = choose_bias(curve, run.blend.most_error, run.blend.seen_loss) if asked is None else asked
+    say(f"unseen bias {bias:.2f}: {_line(curve, bias)}; without it {_line(curve, 0.0)}")
+    cheap, saving = _cascade(run, material, fit, bias, say)
+    kept = _thresholds(run, material, fit, bias)
+    usual_M2L = np.zeros_like(draft.usual_M2L)
+    usual_M2L[:, 1] = 1
+    usual_M2L[:, :, unseen_J] = _usual(draft.members, draft.samples, unseen_J, len(labels))
+    tagger = replace(
+        draft, full=fit.panel, cheap=cheap, usual_M2L=usual_M2L, unseen_bias=bias, thresholds=kept.thresholds
+    )
+    facts = _facts(run, material, fit, curve, bias, saving) | {"thresholds": kept.report}
+    calibrated = fit.joined.curve.how != "prior" and (fit.guessed.odds_DC is not None or not len(unseen_J))
+    return Learnt(tagger, calibrated, len(slabs[0].cut_B), facts)
+
+
+def _sample_first(chosen: Chosen) -> Chosen:
+    """The documents of usual scores stand first."""
+    first = np.flatnonzero(chosen.usual_B)[:SAMPLE]
+    order = np.concatenate([first, np.setdiff1d(np.arange(len(chosen.texts)), first)])
+    return Chosen(
+        [chosen.texts[row] for row in order],
+        sp.csr_matrix(chosen.gold[order]),
+        chosen.validation_B[order],
+        chosen.usual_B[order],
+        chosen.weight_B[order],
+    )
+
+
+def _draft(
+    run: FitRun, labels: LabelSet, members: Sequence[Tagger], names: Sequence[str], count_L: np.ndarray
+) -> BlendTagger:
+    """A tagger that encodes and names candidates, but joins nothing yet."""
+    none = Gate(np.zeros(0), 0.0)
+    curves = tuple(NO_CURVE for _ in members)
+    panel = Panel(tuple(range(len(members))), curves, none, NO_CURVE, np.zeros(len(labels)), none)
+    usual_M2L = np.zeros((len(members), 2, len(labels)), np.float32)
+    return BlendTagger(
+        bundle_id="draft",
+        manifest={},
+        labels=labels,
+        train_count_L=count_L,
+        run=run,
+        names=tuple(names),
+        members=tuple(members),
+        full=panel,
+        cheap=None,
+        usual_M2L=usual_M2L,
+        samples=(),
+        thresholds=Thresholds(None, None, 0, 0, 0.0),
+        unseen_bias=0.0,
+        overlap=Overlap(labels.full_texts),
+    )
+
+
+def _encode(draft: BlendTagger, chosen: Chosen, progress: Progress) -> list[BlendFeatures]:
+    size = max(1, min(SAMPLE, int(chosen.usual_B.sum())))
+    slabs = []
+    for start in range(0, len(chosen.texts), size):
+        slabs.append(draft.encode(chosen.texts[start : start + size]))
+        progress("blending", min(start + size, len(chosen.texts)))
+    return slabs
+
+
+def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
+    """Gates and curves for some members."""
+    draft, chosen = material.draft, material.chosen
+    none = Gate(np.zeros(0), 0.0)
+    labels = len(draft.labels)
+    panel = Panel(numbers, (), none, NO_CURVE, np.zeros(labels), none)
+    rows = np.flatnonzero(chosen.validation_B)
+    gold = sp.csr_matrix(chosen.gold[rows])
+    seen = _rows(_candidates(draft, material.slabs, panel, draft.seen_L), rows)
+    right_BC = right_pairs(seen, gold)
+    panel = panel._replace(curves=member_curves(seen, right_BC))
+    words_NV = sp.csr_matrix(sp.vstack([slab.words_BV for slab in material.slabs]))
+    fact_BCF = draft.facts(panel, seen, sp.csr_matrix(words_NV[rows]), True)
+    pairs = Pairs(seen, fact_BCF, right_BC, gold, material.fold_B[rows], draft.train_count_L)
+    joined = join_seen(pairs, panel.curves)
+    unseen, pseudo = _pseudo(material, panel, words_NV)
+    guessed = guess_unseen(pseudo if len(material.pseudo_J) else None, len(numbers), material.seed)
+    odds_NC = guessed.odds_DC if guessed.odds_DC is not None else guessed.gate.odds(pseudo.fact_DCF)
+    panel = panel._replace(seen=joined.gate, curve=joined.curve, offset_L=joined.offset_L, unseen=guessed.gate)
+    both = Both(seen, joined.odds_BC, _rows(unseen, rows), odds_NC[rows], gold)
+    spread_M2 = np.stack(
+        [
+            _shares(joined.gate, fact_BCF[pairs.filled_BC], len(numbers), 3),
+            _shares(guessed.gate, pseudo.fact_DCF[pseudo.candidates.label_BC != PAD], len(numbers), 4),
+        ],
+        axis=1,
+    )
+    return _Fit(panel, joined, guessed, both, spread_M2)
+
+
+def _pseudo(material: _Material, panel: Panel, words_NV: sp.csr_matrix) -> tuple[Candidates, Pseudo]:
+    """What members say of pseudo-unseen and unseen labels when they have forgotten the former."""
+    draft, chosen, pseudo_J = material.draft, material.chosen, material.pseudo_J
+    labels = len(draft.labels)
+    hidden_L = spread(pseudo_J, labels)
+    forgetful = draft.forgetting(hidden_L)
+    assert forgetful is not None  # `draw_pseudo` takes only labels that all members can forget
+    label_J = np.sort(np.concatenate([pseudo_J, material.unseen_J]))
+    usual_M2L = draft.usual_M2L.copy()
+    usual_M2L[:, :, label_J] = _usual(forgetful.members, draft.samples, label_J, labels)
+    forgetful = replace(forgetful, usual_M2L=usual_M2L)
+    candidates = _candidates(forgetful, material.slabs, panel, spread(label_J, labels))
+    fact_DCF = forgetful.facts(panel, candidates, words_NV, False)
+    right_DC = right_pairs(candidates, chosen.gold)
+    return candidates, Pseudo(
+        candidates, fact_DCF, right_DC, usable_pairs(candidates, pseudo_J, labels), chosen.weight_B
+    )
+
+
+def _usual(members: Sequence[Tagger], samples: Sequence[Any], label_J: np.ndarray, labels: int) -> np.ndarray:
+    if not len(label_J):
+        return np.zeros((len(members), 2, 0), np.float32)
+    return np.stack(
+        [usual_scores(member, sample, label_J, labels) for member, sample in zip(members, samples, strict=True)]
+    )
+
+
+def _candidates(
+    tagger: BlendTagger, slabs: Sequence[BlendFeatures], panel: Panel, allowed_L: BoolArray
+) -> Candidates:
+    """Candidates of all documents, slab by slab."""
+    parts = [tagger.candidates(panel, slab.members, allowed_L, DEPTH) for slab in slabs]
+    width = max(part.label_BC.shape[1] for part in parts)
+    missing = [width - part.label_BC.shape[1] for part in parts]
+    pairs = list(zip(parts, missing, strict=True))
+    return Candidates(
+        np.concatenate([np.pad(part.label_BC, ((0, 0), (0, more)), constant_values=PAD) for part, more in pairs]),
+        np.concatenate([np.pad(part.score_MBC, ((0, 0), (0, 0), (0, more))) for part, more in pairs], axis=1),
+        np.concatenate([np.pad(part.rank_MBC, ((0, 0), (0, 0), (0, more))) for part, more in pairs], axis=1),
+        np.concatenate([part.best_MB for part in parts], axis=1),
+    )
+
+
+def _rows(candidates: Candidates, rows: np.ndarray) -> Candidates:
+    return Candidates(
+        candidates.label_BC[rows],
+        candidates.score_MBC[:, rows],
+        candidates.rank_MBC[:, rows],
+        candidates.best_MB[:, rows],
+    )
+
+
+def _shares(gate: Gate, fact_PF: np.ndarray, members: int, times: int) -> np.ndarray:
+    """How much of the differences between pairs each member makes, float64 (M,), 1 in all."""
+    if not len(fact_PF):
+        return np.zeros(members)
+    part_F = np.abs(gate.weight_F) * fact_PF.std(axis=0)
+    part_M = part_F[: times * members].reshape(times, members).sum(axis=0)
+    return part_M / max(float(part_M.sum()), 1e-12)
+
+
+def _cascade(
+    run: FitRun, material: _Material, fit: _Fit, bias: float, say: Callable[[str], None]
+) -> tuple[Panel | None, Saving | None]:
+    if not run.blend.cascade:
+        return None, None
+    cheap = _fit_panel(material, tuple(cheap_members(material.draft.members)))
+    nothing = np.zeros(0, np.int64)
+    by_cheap, by_all = (merged(one.both, nothing, material.unseen_J, bias, 10) for one in (cheap, fit))
+    fold_B = material.fold_B[material.chosen.validation_B]
+    saving = fit_cascade(by_cheap, by_all, fit.both.gold, fold_B, run.blend.cascade_loss)
+    say(
+        f"cascade: the dear members are spared {saving.share_skipped:.0%} of the validation documents, "
+        f"which costs {100 * saving.loss:.2f} points of nDCG@5"
+    )
+    return cheap.panel._replace(cascade=saving.cascade), saving
+
+
+def _thresholds(run: FitRun, material: _Material, fit: _Fit, bias: float) -> Any:
+    k = run.search.k
+    scores = merged(fit.both, np.zeros(0, np.int64), material.unseen_J, bias, k)
+    rows = np.flatnonzero(material.chosen.validation_B)
+    count_L = material.draft.train_count_L
+    documents = max(int(member.manifest.get("train_documents", 0)) for member in material.draft.members)
+    settings = run.threshold
+    if run.search.threshold is not None:
+        settings = replace(settings, mode="fixed", value=run.search.threshold)
+    return fit_thresholds(scores, fit.both.gold, settings, k, Evidence(rows, count_L, documents, run.train.seed))
+
+
+def _facts(
+    run: FitRun, material: _Material, fit: _Fit, curve: list[Point], bias: float, saving: Saving | None
+) -> dict[str, Any]:
+    draft = material.draft
+    cheap = cheap_members(draft.members) if saving else []
+    members = [
+        {
+            "name": name,
+            "kind": member.manifest["kind"],
+            "bundle": member.bundle_id,
+            "documents_per_s": _speed(member, material.chosen.texts[:TIMED]),
+            "share_asked": 1.0 if saving is None or number in cheap else 1 - saving.share_skipped,
+            "weight_seen": float(fit.spread_M2[number, 0]),
+            "weight_unseen": float(fit.spread_M2[number, 1]),
+        }
+        for number, (name, member) in enumerate(zip(draft.names, draft.members, strict=True))
+    ]
+    chosen = next((point for point in curve if point.bias == bias), None)
+    found = {"nDCG@5": fit.joined.ndcg[fit.joined.way], "ZSR@10, pseudo-unseen": chosen.zsr if chosen else None}
+    return {
+        "members": members,
+        "unseen_bias": bias,
+        "curve": [
+            {"bias": one.bias, "nDCG@5": one.ndcg, "ZSR@10": one.zsr, "ECE_unseen": one.error} for one in curve
+        ],
+        "joined": {"way": _named(fit.joined.way, draft.names), "nDCG@5": _all_named(fit.joined.ndcg, draft.names)},
+        "guessed": {"way": _named(fit.guessed.way, draft.names), "hit": _all_named(fit.guessed.hit, draft.names)},
+        "pseudo_unseen": len(material.pseudo_J),
+        "cascade": None if saving is None else {"share_skipped": saving.share_skipped, "nDCG@5 lost": saving.loss},
+        "metrics": {"validation": {name: value for name, value in found.items() if value is not None}},
+    }
+
+
+def _speed(member: Tagger, texts: list[str]) -> float:
+    """Documents a second of wall time, alone and on a warm start."""
+    member.tag(texts[:2])
+    started = time.perf_counter()
+    member.tag(texts)
+    return len(texts) / max(time.perf_counter() - started, 1e-9)
+
+
+def _tell(fit: _Fit, names: Sequence[str], say: Callable[[str], None]) -> None:
+    found = ", ".join(f"{_named(way, names)} {100 * value:.1f}" for way, value in fit.joined.ndcg.items() if value)
+    say(f"seen labels, nDCG@5: {found}; taken: {_named(fit.joined.way, names)}")
+    found = ", ".join(f"{_named(way, names)} {100 * value:.1f}" for way, value in fit.guessed.hit.items())
+    say(f"unseen labels, UR@1 and 5: {found or 'nothing to measure'}; taken: {_named(fit.guessed.way, names)}")
+
+
+def _named(way: str, names: Sequence[str]) -> str:
+    """`member 1` by its name."""
+    return names[int(way.split()[1])] if way.startswith("member ") else way
+
+
+def _all_named(found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {_named(way, names): value for way, value in found.items()}
+
+
+def _line(curve: Sequence[Point], bias: float) -> str:
+    """A point of the curve in words."""
+    point = min(curve, key=lambda one: abs(one.bias - bias))
+    values = (("nDCG@5", point.ndcg), ("ZSR@10 of hidden labels", point.zsr), ("their ECE", point.error))
+    return ", ".join(f"{name} {'-' if value is None else f'{100 * value:.1f}'}" for name, value in values)
+
+
+assert 0.0 in BIASES  # the cost of a bias is counted from none

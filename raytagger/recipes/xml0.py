@@ -1,0 +1,319 @@
+"""XML0, the whole method: seen labels by a base, unseen ones by fusing what the base says, and by text.
+
+base       a bundle that knows the seen labels: named, or fitted first by this run's settings
+draw       rare seen labels stand in for unseen ones                          recipes/xml0_weight.py
+encoder    a sentence encoder for label and document texts; if asked, fine-tuned on pairs   fit/pairs.py
+embed      label texts and the documents that are measured, through the bank
+weigh      probabilities of the base, the weight of fusion, probabilities of unseen labels
+publish    base, encoder, label embeddings and numbers as one bundle
+
+Source: XML0 (Ostapuk et al. 2023), sections III and IV. Not said there, so chosen here: the threshold (0.1) and the
+most labels that are fused (12); how the two scores are combined (a weighted sum of deviations from their means, the
+weight by UR@1 on hidden labels); and whether label fusion reads the fine-tuned encoder (it does: there is one).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from raytagger.bundle import Tagger, load, open_bundle, publish, write_card, write_labels
+from raytagger.bundle.frozen import predictable
+from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, write_numbers
+from raytagger.calibration import Curve
+from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus.report import CorpusReport
+from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
+from raytagger.encoders.encoder import Embedded
+from raytagger.encoders.transformer import TransformerEncoder
+from raytagger.errors import SettingsError
+from raytagger.fit.pairs import TextPairs, Tuning, draw_pairs, tune_on_pairs
+from raytagger.labels import LabelBank
+from raytagger.progress import Progress, silent, unsaid
+from raytagger.recipes.blend_documents import Surveyed, choose_documents, survey
+from raytagger.recipes.fitted import Fitted, check_places, embed_labels
+from raytagger.recipes.frozen import fit_frozen
+from raytagger.recipes.ofde import fit_ofde
+from raytagger.recipes.reading import corpus_files, read_training
+from raytagger.recipes.stages import Stages
+from raytagger.recipes.xml0_weight import (
+    DEPTH,
+    FIXED,
+    Chosen,
+    Known,
+    choose,
+    draw_pseudo,
+    fit_probabilities,
+    score_folds,
+)
+from raytagger.recipes.xrlinear import fit_xrlinear
+from raytagger.schema import FloatArray
+from raytagger.settings import FitRun, fingerprint, to_values
+from raytagger.store import Store, join, parent
+
+Recipe = Callable[[FitRun, Progress, Callable[[str], None]], Fitted]
+BASES: dict[str, tuple[Recipe, str]] = {
+    "xrlinear": (fit_xrlinear, "mean"),
+    "ofde": (fit_ofde, "dense"),
+    "frozen": (fit_frozen, "mean"),
+}
+COMBINATIONS = ("xml0", *FIXED)
+FIRST_SCALES = Mixture(0.0, (0.0, 1.0), (0.0, 1.0), 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, its label set and where it tells of itself."""
+
+    run: FitRun
+    store: Store
+    labels: LabelSet
+    report: CorpusReport
+    progress: Progress
+    say: Callable[[str], None]
+
+
+def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:
+    """Makes a bundle of kind `xml0`.
+
+    Raises:
+        SettingsError: a setting is impossible, or the base has another label set.
+        BundleError: the base is missing.
+        CorpusError: documents cannot be read, or there is no validation document with a label.
+    """
+    check_xml0(run)
+    store, started = Store(run.storage), time.perf_counter()
+    labels = read_labels(store, run.source.labels, run.source.format)
+    job = Job(run, store, labels, CorpusReport(labels), progress, say)
+    place = run.xml0.base or _fit_base(job)
+    base = load(place, store, run.encoder.device)
+    _check_base(labels, base, place)
+    surveyed = survey(run, store, labels, job.report, progress)
+    gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
+    pseudo_J = draw_pseudo(gold, base.train_count_L, predictable(labels), run.train.seed)
+    encoder = _make_encoder(job, surveyed, base, pseudo_J)
+    banked = embed_labels(run, store, encoder, labels, progress)
+    draft = Xml0Tagger(
+        bundle_id="draft",
+        manifest=base.manifest,
+        labels=labels,
+        train_count_L=base.train_count_L,
+        run=run,
+        base=base,
+        encoder=encoder,
+        label_LE=banked.vector_LD,
+        curve=None,
+        mixture=FIRST_SCALES,
+        options=fusion_options(run),
+    )
+    tagger, chosen = _weigh(job, draft, surveyed, pseudo_J)
+    version = _publish(job, place, tagger, chosen)
+    trained, seconds = int(tagger.seen_L.sum()), time.perf_counter() - started
+    return Fitted(run.output.bundle, version, len(labels), trained, banked.encoded, job.report, seconds)
+
+
+def check_xml0(run: FitRun) -> None:
+    """Refuses impossible settings before anything is read.
+
+    Raises:
+        SettingsError: names the setting.
+    """
+    check_places(run)
+    fusion_options(run)
+    if not run.source.documents:
+        raise SettingsError("source.documents is empty", expected="labelled documents with a validation split")
+    if run.xml0.combination not in COMBINATIONS:
+        raise SettingsError("xml0.combination", got=run.xml0.combination, expected=", ".join(COMBINATIONS))
+    if not run.xml0.base and run.xml0.base_method not in BASES:
+        raise SettingsError("xml0.base_method", got=run.xml0.base_method, expected=", ".join(BASES))
+    if run.labels.encoder not in ("", run.encoder.path):
+        raise SettingsError(
+            "labels.encoder must be the document encoder for xml0",
+            got=run.labels.encoder,
+            expected=run.encoder.path,
+            remedy="Documents and labels are compared in one space.",
+        )
+    if run.xml0.pairs < 0 or run.xml0.learning_rate <= 0:
+        got = f"{run.xml0.pairs} pairs, learning rate {run.xml0.learning_rate}"
+        raise SettingsError("xml0.pairs and xml0.learning_rate", got=got, expected="0 or more, and more than 0")
+    if run.xml0.pairs and run.encoder.kind != "transformer":
+        raise SettingsError(
+            "this kind of encoder cannot be fine-tuned on pairs",
+            got=run.encoder.kind,
+            expected="transformer",
+            remedy="Set xml0.pairs = 0, or name a Hugging Face model in encoder.path.",
+        )
+
+
+def _check_base(labels: LabelSet, base: Tagger, place: str) -> None:
+    if base.labels.fingerprint != labels.fingerprint:
+        raise SettingsError(
+            f"the base {place} has another label set than source.labels",
+            got=base.labels.fingerprint,
+            expected=labels.fingerprint,
+            remedy="Fit the base on the same label file.",
+        )
+
+
+def _fit_base(job: Job) -> str:
+    """Where the base lies; what an earlier attempt has made of it is found by its own recipe."""
+    run = job.run
+    recipe, kind = BASES[run.xml0.base_method]
+    place = join(run.output.bundle, "members", run.xml0.base_method)
+    own = replace(
+        run,
+        method=run.xml0.base_method,
+        search=replace(run.search, kind=kind, threshold=None),
+        labels=replace(run.labels, bank=_bank(run)),
+        output=replace(run.output, bundle=place),
+    )
+    job.say(f"base, {run.xml0.base_method}: {recipe(own, job.progress, job.say).line()}")
+    return place
+
+
+def _bank(run: FitRun) -> str:
+    return run.labels.bank or join(parent(run.output.bundle), "bank")
+
+
+def _make_encoder(job: Job, surveyed: Surveyed, base: Tagger, pseudo_J: np.ndarray) -> Encoder:
+    """The sentence encoder as it is, or fine-tuned; hidden labels take no part in that."""
+    run, encoder = job.run, load_encoder(job.run.encoder, job.store)
+    if not run.xml0.pairs:
+        return encoder
+    files = corpus_files(run, job.store)
+    parts = [job.labels.fingerprint, run.train.seed, run.train.batch_size]
+    parts += [encoder.identity, run.encoder.prompt, run.labels.prompt, run.xml0.pairs, run.xml0.learning_rate]
+    label_J = np.setdiff1d(np.flatnonzero((base.train_count_L > 0) & predictable(job.labels)), pseudo_J)
+    stages = Stages(job.store, join(run.output.bundle, "training"), job.say)
+    key = fingerprint(run.source, files=files, parts=[*parts, label_J.tolist()])
+    made = stages.folder("encoder", key, lambda folder: _tune(job, surveyed, encoder, label_J, folder))
+    return open_encoder(made, run.encoder.device)
+
+
+def _tune(job: Job, surveyed: Surveyed, encoder: Encoder, label_J: np.ndarray, folder: Path) -> None:
+    """Fine-tunes the encoder on pairs with some labels, and keeps it."""
+    run = job.run
+    assert isinstance(encoder, TransformerEncoder)
+    gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
+    pairs = draw_pairs(gold, label_J, run.xml0.pairs, run.train.seed)
+    rows_P = surveyed.train_N[pairs.document_P]
+    text_of = _read_texts(job, rows_P)
+    left = [run.encoder.prompt + text_of[row] for row in rows_P.tolist()]
+    right = [run.labels.prompt + job.labels.full_texts[label] for label in pairs.label_P]
+    tuning = Tuning(run.xml0.learning_rate, run.train.batch_size, run.train.seed)
+    losses = tune_on_pairs(encoder, TextPairs(left, right, pairs.right_P), tuning, job.progress)
+    tenth = max(1, len(losses) // 10)
+    job.say(
+        f"{len(pairs.right_P):,} pairs: squared distance of cosines {np.mean(losses[:tenth]):.3f} at first, "
+        f"{np.mean(losses[-tenth:]):.3f} at last"
+    )
+    save_encoder(encoder, run.encoder, folder)
+
+
+def _read_texts(job: Job, rows: np.ndarray) -> dict[int, str]:
+    """The texts of some documents, by their place in the corpus."""
+    wanted, position, found = set(rows.tolist()), 0, dict[int, str]()
+    for part in read_training(job.run, job.store, job.labels, CorpusReport(job.labels), silent):
+        found |= {row: text for row, text in enumerate(part.texts, position) if row in wanted}
+        position += len(part.texts)
+    return found
+
+
+def _weigh(job: Job, draft: Xml0Tagger, surveyed: Surveyed, pseudo_J: np.ndarray) -> tuple[Xml0Tagger, Chosen]:
+    """The tagger with its probabilities and weight."""
+    run = replace(job.run, blend=replace(job.run.blend, documents=0))  # no training document without a hidden label
+    documents = choose_documents(run, job.store, job.labels, surveyed, pseudo_J)
+    read = _embed_documents(job, draft.encoder, documents.texts)
+    features = draft.encode_read(documents.texts, read)
+    known = Known(features, documents.gold, documents.validation_B, documents.weight_B)
+    curve = None
+    if not draft.base.manifest.get("calibrated"):
+        curve = fit_probabilities(draft.search_seen(features.base, DEPTH), known)
+    draft = replace(draft, curve=curve)
+    folds = score_folds(draft, known, pseudo_J, run.train.seed, job.progress)
+    chosen = choose(run.xml0.combination, folds, documents.weight_B, run.train.seed)
+    _tell(job, chosen, curve, len(pseudo_J), documents.validation_B)
+    return replace(draft, mixture=chosen.mixture), chosen
+
+
+def _embed_documents(job: Job, encoder: Encoder, texts: Sequence[str]) -> Embedded:
+    """Document vectors through the bank, as labels' are; whether they are cut is not kept there."""
+    prompt = job.run.encoder.prompt
+
+    def encode(slab: Sequence[str]) -> FloatArray:
+        return encoder.encode([text.removeprefix(prompt) for text in slab], prompt).vector_BD
+
+    bank = LabelBank(job.store, _bank(job.run))
+    found = bank.embed([prompt + text for text in texts], encoder.identity, encode, job.progress)
+    return Embedded(found.vector_LD, np.zeros(len(texts), bool))
+
+
+def _tell(job: Job, chosen: Chosen, curve: Curve | None, hidden: int, validation_B: np.ndarray) -> None:
+    say = job.say
+    how = "as it says" if curve is None else f"by a curve ({curve.how})"
+    say(
+        f"{int(validation_B.sum()):,} validation documents and {int((~validation_B).sum()):,} training documents, "
+        f"{hidden} hidden labels; probabilities of the base {how}"
+    )
+    if not chosen.curve:
+        say(f"too little to measure: weight {chosen.mixture.weight}, probabilities of unseen labels are a guess")
+        return
+    say("UR@1 of hidden labels by weight: " + ", ".join(f"{w} {100 * v:.1f}" for w, v in chosen.curve.items()))
+    gain = chosen.gain
+    if gain is not None:
+        say(
+            f"gain over the semantic score {100 * gain.value:+.1f} "
+            f"({100 * gain.low:+.1f} to {100 * gain.high:+.1f}), weights from other folds; "
+            f"weight of fusion: {chosen.mixture.weight}"
+        )
+
+
+def _publish(job: Job, place: str, tagger: Xml0Tagger, chosen: Chosen) -> str:
+    run = job.run
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_labels(folder, job.labels, tagger.train_count_L)
+        shutil.copytree(open_bundle(place, job.store).folder, folder / "base")
+        save_encoder(tagger.encoder, run.encoder, folder / "encoder")
+        np.save(folder / "label_LE.npy", tagger.label_LE.astype(np.float16))
+        write_numbers(folder, tagger.curve, tagger.mixture)
+        facts = _facts(job, tagger, chosen)
+        write_card(
+            folder,
+            f"XML0 over {len(job.labels)} labels",
+            [
+                ("base", tagger.base.manifest["kind"]),
+                ("seen labels", int(tagger.seen_L.sum())),
+                ("combination", f"{run.xml0.combination}, weight of fusion {chosen.mixture.weight}"),
+                ("UR@1 of hidden labels by weight", chosen.curve or "not measured"),
+                ("licences of the models inside", facts["licences"] or "none"),
+            ],
+        )
+        return publish(folder, facts, run.output.bundle, job.store)
+
+
+def _facts(job: Job, tagger: Xml0Tagger, chosen: Chosen) -> dict[str, Any]:
+    labels, count_L, base = job.labels, tagger.train_count_L, tagger.base.manifest
+    known = tagger.curve is None or tagger.curve.how != "prior"
+    gain = chosen.gain
+    return {
+        "kind": "xml0",
+        "settings": to_values(job.run),
+        "label_set": labels.fingerprint,
+        "labels": len(labels),
+        "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},
+        "train_documents": base["train_documents"],
+        "calibrated": known and chosen.measured,
+        "licences": base.get("licences", {}) | {job.run.encoder.path: tagger.encoder.licence},
+        "metrics": {"validation": {f"UR@1, hidden, weight {w}": value for w, value in chosen.curve.items()}},
+        "gain": None if gain is None else [gain.value, gain.low, gain.high],
+        "weight": chosen.mixture.weight,
+    }

@@ -1,0 +1,378 @@
+"""The blend without Ray: its ranking beside its members', what it does with labels to come, and what it refuses."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from raytagger import metrics
+from raytagger.bundle import load
+from raytagger.bundle.blend import BlendTagger, raised
+from raytagger.calibration import Thresholds
+from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus.output import SMALL
+from raytagger.corpus.report import CorpusReport
+from raytagger.errors import BundleError, CorpusError, SettingsError
+from raytagger.progress import silent, unsaid
+from raytagger.recipes.blend_learn import learn
+from raytagger.recipes.fit import fit
+from raytagger.recipes.reading import to_matrix
+from raytagger.schema import PAD
+from raytagger.settings import (
+    BlendSettings,
+    FitRun,
+    OutputSettings,
+    SearchSettings,
+    SourceSettings,
+    ThresholdSettings,
+)
+from raytagger.store import Store
+from tests.corpora import STATIC, small_bundle
+
+SOURCE = SourceSettings(documents=str(SMALL / "docs.jsonl"), labels=str(SMALL / "labels.jsonl"))
+KINDS = ("tfidf", "bm25", "popularity")
+TEXTS = ["Prune plums in high summer.", "Sauerkraut needs salt, cabbage and patience.", "A loaf of sourdough", ""]
+OLD = read_labels(Store(), SOURCE.labels)
+NEWER = LabelSet(
+    (*OLD.ids, "new/saffron"),
+    (*OLD.titles, "Saffron"),
+    (*OLD.texts, "Growing the saffron crocus and drying its stigmas."),
+)
+SAFFRON = "The saffron crocus flowers in October; its stigmas are dried."
+
+
+def lines_of(name):
+    return [json.loads(line) for line in (SMALL / name).read_text(encoding="utf-8").splitlines()]
+
+
+def source_of(folder, documents):
+    """A corpus of some documents with the small corpus's labels."""
+    path = folder / "docs.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in documents), encoding="utf-8")
+    return dataclasses.replace(SOURCE, documents=str(path))
+
+
+def run_over(members, out, source=SOURCE, blend=None, **parts) -> FitRun:
+    return FitRun(
+        method="blend",
+        source=source,
+        encoder=STATIC,
+        blend=BlendSettings(members=tuple(members), documents=100, **(blend or {})),
+        output=OutputSettings(str(out)),
+        **parts,
+    )
+
+
+def opened(uri) -> BlendTagger:
+    tagger = load(str(uri))
+    assert isinstance(tagger, BlendTagger)
+    return tagger
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("members")
+    return {kind: small_bundle(str(folder / kind), kind) for kind in (*KINDS, "mean")}
+
+
+@pytest.fixture(scope="module")
+def three(members):
+    return [members[kind] for kind in KINDS]
+
+
+@pytest.fixture(scope="module")
+def made(three, tmp_path_factory):
+    out = tmp_path_factory.mktemp("blend") / "out"
+    fit(run_over(three, out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def tagger(made):
+    return opened(made)
+
+
+@pytest.fixture(scope="module")
+def cascade(members, tmp_path_factory):
+    """The run of a blend with a cascade, fitted."""
+    out = tmp_path_factory.mktemp("cascade") / "out"
+    run = run_over([members["tfidf"], members["mean"]], out, blend={"cascade": True})
+    fit(run)
+    return run
+
+
+def ndcg(tagger, texts, gold, allowed_L):
+    return metrics.mean_defined(metrics.ndcg_at(tagger.search(tagger.encode(texts), 5, allowed_L), gold, 5))
+
+
+def test_a_blend_is_not_worse_than_its_best_member(tagger):
+    documents = [one for one in lines_of("docs.jsonl") if one.get("split") == "val"]
+    gold = to_matrix(
+        [[tagger.labels.index[label] for label in one["labels"]] for one in documents], len(tagger.labels)
+    )
+    texts = [one["text"] for one in documents]
+    alone = [ndcg(member, texts, gold, tagger.seen_L) for member in tagger.members]
+    assert ndcg(tagger, texts, gold, tagger.seen_L) >= max(alone)
+    assert max(alone) > 1.5 * min(alone) > 0
+    joined = tagger.manifest["joined"]
+    assert joined["way"] in joined["nDCG@5"]
+    assert joined["nDCG@5"][joined["way"]] >= max(joined["nDCG@5"][kind] for kind in KINDS)
+    assert tagger.manifest["calibrated"]
+
+
+def test_scores_are_probabilities_that_fall(tagger):
+    found = tagger.tag(TEXTS, 70)
+    filled_BK = found.label_BK != PAD
+    assert (filled_BK.sum(axis=1) == 60).all()
+    assert ((found.score_BK[filled_BK] >= 0) & (found.score_BK[filled_BK] <= 1)).all()
+    assert np.isneginf(found.score_BK[~filled_BK]).all()
+    assert (np.diff(found.score_BK[:, :60], axis=1) <= 0).all()
+    for row in found.label_BK:
+        assert sorted(row[:60].tolist()) == list(range(60))
+
+
+def test_one_text_is_tagged_as_in_a_batch(tagger):
+    batch = tagger.tag(TEXTS)
+    for row, text in enumerate(TEXTS):
+        alone = tagger.tag([text])
+        assert alone.label_BK[0].tolist() == batch.label_BK[row].tolist()
+        np.testing.assert_allclose(alone.score_BK[0], batch.score_BK[row], rtol=1e-5)
+
+
+def test_many_documents_are_ranked_as_few(tagger):
+    many = tagger.tag(TEXTS * 70, 5)
+    assert (many.label_BK == np.tile(tagger.tag(TEXTS, 5).label_BK, (70, 1))).all()
+
+
+def test_only_allowed_labels_are_named_with_the_scores_they_have(tagger):
+    features = tagger.encode(TEXTS)
+    everything = tagger.search(features, 60)
+    allowed_L = np.arange(60) % 7 == 0
+    assert (allowed_L & ~tagger.seen_L).any()
+    assert (allowed_L & tagger.seen_L).any()
+    found = tagger.search(features, 60, allowed_L)
+    for row in range(len(TEXTS)):
+        named = found.label_BK[row][found.label_BK[row] != PAD]
+        assert set(named.tolist()) == set(np.flatnonzero(allowed_L).tolist())
+    assert set(everything.label_BK[0].tolist()) > set(named.tolist())
+    assert (tagger.search(features, 3, np.zeros(60, bool)).label_BK == PAD).all()
+
+
+@pytest.mark.parametrize("label_id", ["garden/pruning", None])
+def test_what_members_add_is_the_score(tagger, label_id):
+    unseen = [tagger.labels.ids[label] for label in np.flatnonzero(~tagger.seen_L)]
+    for one in [label_id] if label_id else unseen:
+        explained = tagger.explain(TEXTS[0], one)
+        label = tagger.labels.index[one]
+        assert explained.seen is bool(tagger.seen_L[label])
+        assert [said.member for said in explained.members] == list(KINDS)
+        total = sum(said.adds for said in explained.members) + explained.rest
+        if explained.seen:
+            expected = expit(tagger.full.curve.odds(total) + tagger.full.offset_L[label])
+        else:
+            expected = raised(expit(np.array(total)), tagger.unseen_bias)
+        assert explained.score == pytest.approx(float(expected), abs=1e-5)
+        found = tagger.tag(TEXTS[:1], 60)
+        assert found.score_BK[found.label_BK == label] == pytest.approx(explained.score, abs=1e-6)
+        assert one in explained.lines()[0]
+    with pytest.raises(SettingsError, match="no such label"):
+        tagger.explain(TEXTS[0], "no/such")
+
+
+def test_tags_are_those_that_reach_their_thresholds(tagger):
+    texts = [one["text"] for one in lines_of("docs.jsonl")[:60]]
+    scores = tagger.tag(texts, 12)
+    limit, offset_L = (
+        float(np.median(scores.score_BK[:, :4])),
+        np.where(np.arange(60) % 2, 0.01, 0).astype(np.float32),
+    )
+    tagger = dataclasses.replace(tagger, thresholds=Thresholds(limit, offset_L))
+    assert tagger.threshold == limit
+    kept = tagger.keep(scores, 4)
+    dropped = 0
+    for row in range(len(texts)):
+        expected = []
+        for label, score in zip(scores.label_BK[row, :4].tolist(), scores.score_BK[row, :4].tolist(), strict=True):
+            if score >= np.float32(limit) + offset_L[label]:
+                expected.append(label)
+        dropped += 4 - len(expected)
+        assert [label for label in kept.label_BK[row].tolist() if label != PAD] == expected
+    assert dropped
+    assert (kept.label_BK != PAD).any()
+
+
+def test_saved_and_loaded_a_blend_is_what_was_learnt(cascade, store):
+    theirs = [load(place) for place in cascade.blend.members]
+    learnt = learn(cascade, store, OLD, theirs, ["tfidf", "mean"], CorpusReport(OLD), silent, unsaid).tagger
+    loaded = opened(cascade.output.bundle)
+    assert loaded.names == ("tfidf", "mean")
+    for one, other in ((learnt, loaded), (learnt.with_labels(NEWER), loaded.with_labels(NEWER))):
+        first, second = one.tag([*TEXTS, SAFFRON]), other.tag([*TEXTS, SAFFRON])
+        np.testing.assert_allclose(first.score_BK, second.score_BK, atol=1e-3)
+        assert (first.label_BK[:, 0] == second.label_BK[:, 0]).all()
+
+
+def test_new_labels_are_found_at_once(tagger):
+    grown = tagger.with_labels(NEWER)
+    place = len(tagger.labels)
+    found = grown.tag([SAFFRON, *TEXTS], 61)
+    assert found.label_BK[0, 0] == place
+    others = np.where(found.label_BK[1:] == place, found.score_BK[1:], -1).max(axis=1)
+    assert (others < found.score_BK[0, 0]).all()
+    before = tagger.tag(TEXTS, 60)
+    for row in range(len(TEXTS)):
+        old = found.label_BK[row + 1][found.label_BK[row + 1] != place]
+        assert old[:3].tolist() == before.label_BK[row, :3].tolist()
+    assert len(tagger.labels) == place
+
+
+def test_a_blend_forgets_what_its_members_forget(tagger):
+    hidden_L = np.arange(60) < 2
+    forgetful = tagger.forgetting(hidden_L)
+    assert forgetful is not None
+    assert not forgetful.seen_L[:2].any()
+    assert (forgetful.seen_L[2:] == tagger.seen_L[2:]).all()
+
+
+def test_the_cascade_asks_dear_members_about_doubtful_documents(cascade):
+    tagger = opened(cascade.output.bundle)
+    assert tagger.cheap is not None
+    assert tagger.cheap.members == (0,)
+    assert tagger.cheap.cascade is not None
+    texts = [one["text"] for one in lines_of("docs.jsonl")[:30]]
+    whole = dataclasses.replace(tagger, cheap=None).tag(texts)
+    assert (tagger.tag(texts).label_BK == whole.label_BK).all()  # too few documents to skip any
+    cheap = tagger.cheap._replace(cascade=tagger.cheap.cascade._replace(least_gain=np.inf))
+    quick = dataclasses.replace(tagger, cheap=cheap).tag(texts)
+    gain_B = tagger.cheap.cascade.gain(quick)
+    middle = float(np.median(gain_B))
+    cheap = tagger.cheap._replace(cascade=tagger.cheap.cascade._replace(least_gain=middle))
+    mixed = dataclasses.replace(tagger, cheap=cheap)
+    asked = mixed.encode(texts).asked
+    assert asked is not None
+    assert asked.tolist() == np.flatnonzero(gain_B > middle).tolist()
+    assert 0 < len(asked) < len(texts)
+    found = mixed.tag(texts)
+    for row in range(len(texts)):
+        expected = whole if row in asked else quick
+        np.testing.assert_allclose(found.score_BK[row], expected.score_BK[row], atol=1e-6)
+        assert found.label_BK[row].tolist() == expected.label_BK[row].tolist()
+
+
+# What is too little to learn from
+
+
+def test_without_labels_to_hide_unseen_ones_are_answered_all_the_same(tmp_path):
+    """No label has three training documents."""
+    count, documents = dict.fromkeys([one["label_id"] for one in lines_of("labels.jsonl")], 0), []
+    for one in lines_of("docs.jsonl"):
+        if one.get("split") == "train":
+            if not one["labels"] or max(count[label] for label in one["labels"]) >= 2:
+                continue
+            for label in one["labels"]:
+                count[label] += 1
+        documents.append(one)
+    source = source_of(tmp_path, documents)
+    places = [str(tmp_path / kind) for kind in ("tfidf", "bm25")]
+    for place in places:
+        kind = place.rsplit("/", 1)[-1]
+        fit(FitRun(source=source, search=SearchSettings(kind=kind), output=OutputSettings(place)))
+    fit(run_over(places, tmp_path / "out", source))
+    tagger = opened(tmp_path / "out")
+    assert tagger.manifest["pseudo_unseen"] == 0
+    assert tagger.manifest["calibrated"] is False
+    assert tagger.manifest["guessed"]["way"] == "mean, not calibrated"
+    assert tagger.unseen_bias == 0
+    found = tagger.search(tagger.encode(TEXTS), 5, ~tagger.seen_L)
+    assert (found.label_BK[:3] != PAD).all()
+    assert tagger.with_labels(NEWER).tag([SAFFRON]).label_BK[0, 0] == 60
+
+
+def test_few_validation_documents_join_members_by_rank(three, tmp_path):
+    documents = lines_of("docs.jsonl")
+    few = [one for one in documents if one.get("split") == "val"][:5]
+    source = source_of(tmp_path, [one for one in documents if one.get("split") != "val"] + few)
+    fit(run_over(three, tmp_path / "out", source, threshold=ThresholdSettings(mode="fixed", value=0.3)))
+    tagger = opened(tmp_path / "out")
+    assert tagger.threshold == 0.3
+    assert tagger.manifest["joined"]["way"] == "ranks"
+    assert tagger.manifest["calibrated"] is False
+    features = tagger.encode(TEXTS)
+    found = tagger.search(features, 5, tagger.seen_L)
+    places = []
+    for member, part in zip(tagger.members, features.members, strict=True):
+        said = member.search(part, 100, tagger.seen_L).label_BK[0].tolist()
+        places.append({label: 1 / (1 + place) for place, label in enumerate(said) if label != PAD})
+    total = {label: sum(one.get(label, 0) for one in places) for label in np.flatnonzero(tagger.seen_L).tolist()}
+    best = sorted(total, key=lambda label: (-total[label], label))[:5]
+    assert found.label_BK[0].tolist() == best
+
+
+# What is refused
+
+
+def test_a_blend_without_one_of_its_members_does_not_open(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    shutil.rmtree(next(copy.glob("*/members/1")))
+    with pytest.raises(BundleError, match="members/1"):
+        load(str(copy))
+
+
+def test_a_member_with_another_label_set_is_refused(three, tmp_path):
+    lines = (SMALL / "labels.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "labels.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
+    source = dataclasses.replace(SOURCE, documents="", labels=str(tmp_path / "labels.jsonl"))
+    other = str(tmp_path / "other")
+    fit(FitRun(source=source, search=SearchSettings(kind="popularity"), output=OutputSettings(other)))
+    with pytest.raises(SettingsError, match="other has another label set"):
+        fit(run_over([three[0], other], tmp_path / "out"))
+
+
+def test_a_member_that_is_not_there_is_refused(three, tmp_path):
+    with pytest.raises(BundleError, match="no bundle there"):
+        fit(run_over([three[0], str(tmp_path / "nothing")], tmp_path / "out"))
+
+
+def test_without_a_labelled_validation_document_there_is_nothing_to_fit_on(three, tmp_path):
+    documents = [one | ({"labels": []} if one.get("split") == "val" else {}) for one in lines_of("docs.jsonl")]
+    with pytest.raises(CorpusError, match=r"no validation document.*validation_split"):
+        fit(run_over(three, tmp_path / "out", source_of(tmp_path, documents)))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("blend", "message"),
+    [
+        ({"methods": ("xrlinear", "tarot")}, r"blend\.methods.*tarot.*frozen"),
+        ({"methods": ()}, "nothing to blend"),
+        ({"most_error": 1.0}, r"blend\.most_error"),
+        ({"unseen_bias": 1.5}, r"blend\.unseen_bias"),
+        ({"seen_loss": -0.1}, r"blend\.seen_loss"),
+        ({"cascade_loss": 2.0}, r"blend\.cascade_loss"),
+    ],
+)
+def test_impossible_settings_are_refused(tmp_path, blend, message):
+    with pytest.raises(SettingsError, match=message):
+        fit(run_over((), tmp_path / "out", blend=blend))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "message"),
+    [
+        (ThresholdSettings(least=3, most=2), r"threshold\.least = 3 contradicts threshold\.most = 2"),
+        (ThresholdSettings(most=11), r"threshold\.most = 11 contradicts search\.k = 5"),
+    ],
+)
+def test_thresholds_that_contradict_are_refused(three, tmp_path, threshold, message):
+    with pytest.raises(SettingsError, match=message):
+        fit(run_over(three, tmp_path / "out", threshold=threshold))
+
+
+@pytest.mark.parametrize("kinds", [("tfidf", "bm25"), ("mean",)])
+def test_a_cascade_needs_cheap_and_dear_members(members, tmp_path, kinds):
+    with pytest.raises(SettingsError, match=r"blend\.cascade needs members"):
+        fit(run_over([members[kind] for kind in kinds], tmp_path / "out", blend={"cascade": True}))
