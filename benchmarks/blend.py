@@ -57,6 +57,7 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
 def measure_debtags(data: Path, folder: Path, quick: bool) -> dict[str, Any]:
     source, asked = source_of(data, DATA), Asked(group="source", limit=200 if quick else 0)
     found: dict[str, Evaluation] = {}
+    places: list[str] = []
     for seed in SEEDS[:1] if quick else SEEDS:
         places = [
             member(source, "xrlinear", seed, ENCODER, folder / f"xrlinear-{seed}"),

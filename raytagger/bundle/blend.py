@@ -138,7 +138,11 @@ class BlendTagger:
         return BlendFeatures(tuple(features[m] for m in range(len(self.members))), words_BV, cut_B, asked)
 
     def search(self, features: BlendFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """See `Tagger.search`: probabilities; those of unseen labels are raised by the bias."""
+        """See `Tagger.search`: probabilities; those of unseen labels are raised by the bias.
+
+        Allowing a part of the seen or of the unseen labels changes what stands beside a label, and so its
+        probability a little. Features are of this tagger's label texts: encode again after `with_labels`.
+        """
         asked = features.asked
         if asked is None or self.cheap is None:
             return self._search(self.full, features.members, features.words_BV, k, allowed_L)

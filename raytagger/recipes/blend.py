@@ -103,6 +103,12 @@ def check_labels(labels: LabelSet, members: list[Tagger], places: list[str]) -> 
         SettingsError: names the member.
     """
     for member, place in zip(members, places, strict=True):
+        if member.manifest.get("cascade"):
+            raise SettingsError(
+                "a blend with a cascade cannot be a member",
+                got=place,
+                remedy="Name its members, or fit it with blend.cascade = false.",
+            )
         if member.labels.fingerprint != labels.fingerprint:
             raise SettingsError(
                 f"the member {place} has another label set than source.labels",

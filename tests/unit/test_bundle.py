@@ -341,7 +341,7 @@ def test_labels_in_another_order_keep_their_index(mean_bundle):
         ({"search": SearchSettings(k=0)}, r"search\.k.*1 to 50"),
         ({"search": SearchSettings(k=51)}, r"search\.k.*1 to 50"),
         ({"labels": LabelSettings(encoder="other")}, r"labels\.encoder"),
-        ({"method": "magic"}, "method; got 'magic'; expected frozen"),
+        ({"method": "magic"}, "method; got 'magic'; expected blend, frozen"),
     ],
 )
 def test_wrong_settings_are_refused_before_any_work(small_run, tmp_path, parts, message):

@@ -105,7 +105,7 @@ MANIFEST = {
     ],
     "thresholds": {
         "value": 0.3418,
-        "mode": "micro_f1",
+        "mode": "micro_F1",
         "per_label": {"kept": True, "gain": 0.0081, "low": 0.0023, "high": 0.014},
     },
 }
@@ -343,7 +343,8 @@ def test_members_and_thresholds_are_told(calibrated):
     kept = found["Which tags are kept"]
     assert "from 0.342 on. It was chosen for the best micro-F1 on validation documents." in kept
     assert "are used: +0.81 points on documents that they were not chosen on (95 % interval +0.23 to +1.40)" in kept
-    left_out = {"mode": "some_mode", "value": None, "per_label": {"kept": False}}
+    refused = {"kept": False, "gain": 0.001, "low": -0.01, "high": 0.02, "why": None}
+    left_out = {"mode": "some_mode", "value": None, "per_label": refused}
     page = write_page(dataclasses.replace(calibrated, manifest=calibrated.manifest | {"thresholds": left_out}))
     assert "some_mode on validation documents. Thresholds of their own for labels were tried and left out" in page
 
