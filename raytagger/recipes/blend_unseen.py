@@ -17,8 +17,8 @@ FEWEST_DOCUMENTS, SHARE, MOST_LABELS = 3, 0.2, 300
 FEWEST_POSITIVES = 20
 LABEL_FOLDS = 4
 GATE_LEAD = 0.02  # few hidden labels measure coarsely; a simpler way must be clearly better than a gate to be taken
-# Without pseudo-unseen labels: three deviations above what is usual for a label make a chance of a third.
-FALLBACK_SLOPE, FALLBACK_OFFSET = 1.0, -3.7
+# Without pseudo-unseen labels: five deviations above what is usual for a label make a chance of 2 %.
+FALLBACK_SLOPE, FALLBACK_OFFSET = 1.0, -9.0
 
 
 class Pseudo(NamedTuple):
@@ -61,8 +61,8 @@ def draw_pseudo(members: Sequence[Tagger], count_L: np.ndarray, usable_L: BoolAr
     From the rarer half of the labels with three documents or more, a fifth of the trained labels at most. A member
     that learnt from all its labels at once forgets none: of it only those that it was never trained on are taken.
     """
-    free_L = usable_L & (count_L >= FEWEST_DOCUMENTS)
-    free_L &= count_L <= (np.median(count_L[count_L > 0]) if (count_L > 0).any() else 0)
+    often_L = count_L >= FEWEST_DOCUMENTS
+    free_L = usable_L & often_L & (count_L <= (np.median(count_L[often_L]) if often_L.any() else 0))
     everything_L = count_L > 0
     for member in members:
         if member.forgetting(everything_L) is None:

@@ -288,7 +288,8 @@ def test_without_labels_to_hide_unseen_ones_are_answered_all_the_same(tmp_path):
     assert tagger.unseen_bias == 0
     found = tagger.search(tagger.encode(TEXTS), 5, ~tagger.seen_L)
     assert (found.label_BK[:3] != PAD).all()
-    assert tagger.with_labels(NEWER).tag([SAFFRON]).label_BK[0, 0] == 60
+    newer = tagger.with_labels(NEWER)
+    assert newer.search(newer.encode([SAFFRON]), 1, ~newer.seen_L).label_BK[0, 0] == 60
 
 
 def test_few_validation_documents_join_members_by_rank(three, tmp_path):
