@@ -18,7 +18,7 @@ from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
 from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
-from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
+from raytagger.recipes.blend_bias import Both, Point, bias_curve, choose_bias, merged
 from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
 from raytagger.recipes.blend_documents import Chosen, choose_documents, survey
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
@@ -343,6 +343,3 @@ def _line(curve: Sequence[Point], bias: float) -> str:
     point = min(curve, key=lambda one: abs(one.bias - bias))
     values = (("nDCG@5", point.ndcg), ("ZSR@10 of hidden labels", point.zsr), ("their ECE", point.error))
     return ", ".join(f"{name} {'-' if value is None else f'{100 * value:.1f}'}" for name, value in values)
-
-
-assert 0.0 in BIASES  # the cost of a bias is counted from none
