@@ -40,6 +40,7 @@ from raytagger.vectors import merge_disjoint
 
 DEPTH = 100  # labels that a member names of either population
 ROWS = 256  # documents whose facts are in memory at once
+PAIRS_LOOKED_AT, FEWEST_LOOKED_AT = 20_000_000, 100  # of documents and labels, by which usual scores are known
 Load = Callable[[Opened, Store, str], Tagger]
 
 
@@ -319,8 +320,12 @@ def raised(chance_BC: np.ndarray, bias: float) -> np.ndarray:
 
 
 def usual_scores(member: Tagger, sample: Any, label_J: np.ndarray, labels: int) -> FloatArray:
-    """Mean and deviation of a member's scores over documents: float32 (2, J); 0 and 1 of labels it never names."""
-    found = member.search(sample, len(label_J), spread(label_J, labels))
+    """Mean and deviation of a member's scores over documents: float32 (2, J); 0 and 1 of labels it never names.
+
+    Of many labels a smaller part of the documents is looked at, in the order of the sample.
+    """
+    looked_at = min(len(sample.cut_B), max(FEWEST_LOOKED_AT, PAIRS_LOOKED_AT // max(len(label_J), 1)))
+    found = member.search(take_rows(sample, np.arange(looked_at)), len(label_J), spread(label_J, labels))
     filled_BK = found.label_BK != PAD
     label_P, score_P = found.label_BK[filled_BK], found.score_BK[filled_BK].astype(np.float64)
     count_L = np.bincount(label_P, minlength=labels)

@@ -38,6 +38,7 @@ from raytagger.vectors import Postings, SparseRows, TfIdf, merge_disjoint
 
 ENSEMBLE_DEPTH = 100  # labels that each tree of an ensemble brings
 STRONGEST = 10  # features named in an explanation
+FEW_PLACES = 1000  # up to which labels are put in their places one by one
 FEATURES = ("all", "terms")
 
 
@@ -160,8 +161,10 @@ class TreeTagger:
     def search(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
         """See `Tagger.search`. Retired labels, and untrained labels without any text, are never answered."""
         allowed = self._answerable if allowed_L is None else self._answerable & allowed_L
-        found = self._search_trees(features, k, None if allowed_L is None else allowed & self.trained_L)
         untrained = self._untrained[allowed[self._untrained]]
+        if allowed_L is not None and len(untrained) and not (allowed & self.trained_L).any():
+            return self._search_texts(features, k, untrained)
+        found = self._search_trees(features, k, None if allowed_L is None else allowed & self.trained_L)
         if not len(untrained):
             return found
         return merge_disjoint(found, self._search_texts(features, k, untrained), k)
@@ -248,12 +251,13 @@ class TreeTagger:
     def _search_texts(self, features: TreeFeatures, k: int, untrained: np.ndarray) -> Scores:
         """The untrained labels, by the mean of their cosines."""
         allowed = np.isin(self._untrained, untrained, assume_unique=True)
-        if features.doc_BE is None or self.label_LE is None:
+        doc_BE = None if self.label_LE is None else features.doc_BE
+        if doc_BE is None and k <= FEW_PLACES:
             return self._by_text(self._untrained_words.best(SparseRows.of(features.doc_BV), k, allowed))
-        scorers: list[Scorer] = [
-            SparseScorer(words_alone(self.terms, features.doc_BV), SparseLabels(self._untrained_terms)),
-            DenseScorer(features.doc_BE, self._untrained_LE),
-        ]
+        words_BV = words_alone(self.terms, features.doc_BV)
+        scorers: list[Scorer] = [SparseScorer(words_BV, SparseLabels(self._untrained_terms))]
+        if doc_BE is not None:
+            scorers.append(DenseScorer(doc_BE, self._untrained_LE))
         return self._by_text(search_exact(scorers, len(features.cut_B), allowed, k))
 
     def _by_text(self, found: Scores) -> Scores:
