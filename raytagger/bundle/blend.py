@@ -7,7 +7,8 @@ blend.json        gates, curves, offsets, the unseen bias, thresholds
 
 A label is seen if any member was trained on it. Seen labels: each member's score becomes log odds, a gate joins
 them, a curve and offsets of labels make them a probability. Unseen labels: each member's score counts by how
-unusual it is for the label; the gate was fitted on seen labels that all members were made to forget.
+unusual it is for the label; the gate was fitted on seen labels that all members were made to forget. Both are
+ranked together, unseen ones raised by the bias, and a last curve makes what is shown probabilities again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import scipy.sparse as sp
 
 from raytagger.bundle.features import load_features, take_rows
 from raytagger.bundle.format import Opened, open_folder
-from raytagger.bundle.panel import Panel, from_dict, spread
+from raytagger.bundle.panel import Panel, from_dict, raised, spread
 from raytagger.bundle.tagger import Tagger
 from raytagger.calibration import Thresholds
 from raytagger.corpus import LabelSet
@@ -139,7 +140,7 @@ class BlendTagger:
         return BlendFeatures(tuple(features[m] for m in range(len(self.members))), words_BV, cut_B, asked)
 
     def search(self, features: BlendFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """See `Tagger.search`: probabilities; those of unseen labels are raised by the bias.
+        """See `Tagger.search`: probabilities; unseen labels are raised by the bias in the ranking.
 
         Allowing a part of the seen or of the unseen labels changes what stands beside a label, and so its
         probability a little. Features are of this tagger's label texts: encode again after `with_labels`.
@@ -213,7 +214,9 @@ class BlendTagger:
         if not len(column):
             return BlendExplanation(label_id, seen, 0.0, tuple(Said(name, None, 0.0) for name in names), 0.0)
         chance_BC = panel.probability(candidates, fact_BCF, seen)
-        score = (chance_BC if seen else raised(chance_BC, self.unseen_bias))[0, column[0]]
+        if not seen:
+            chance_BC = raised(chance_BC, self.unseen_bias)
+        score = panel.told(chance_BC)[0, column[0]]
         gate = panel.seen if seen else panel.unseen
         part_F = fact_BCF[0, column[0]] * gate.weight_F
         adds_M = panel.by_member(part_F, seen)
@@ -274,7 +277,7 @@ class BlendTagger:
             if not seen:
                 chance_BC = raised(chance_BC, self.unseen_bias)
             found.append(ranked(candidates, chance_BC, k))
-        return merge_disjoint(found[0], found[1], k)
+        return panel.show(merge_disjoint(found[0], found[1], k))
 
     def _encode_members(self, members: Iterable[int], texts: Sequence[str]) -> dict[int, Any]:
         """Each distinct encoder reads the texts once."""
@@ -308,15 +311,6 @@ class _Once:
         if prompt not in self._read:
             self._read[prompt] = self._encoder.encode(texts, prompt)
         return self._read[prompt]
-
-
-def raised(chance_BC: np.ndarray, bias: float) -> np.ndarray:
-    """Unseen labels' probabilities on the scale of the ranking: the chance to the power of 1 - bias.
-
-    Small chances are raised most in proportion, great ones hardly; 0 and 1 stay. A bias of 0 leaves probabilities
-    as they are believed, one near 1 puts every unseen label first.
-    """
-    return chance_BC ** (1 - bias)
 
 
 def usual_scores(member: Tagger, sample: Any, label_J: np.ndarray, labels: int) -> FloatArray:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from raytagger.calibration import Curve
 from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.search.blend import Candidates, Gate
+
+PIVOT = 0.3  # unseen labels of at least this chance stand where they are believed
+LEAST = 1e-12  # the log odds of chances stay finite
 
 
 class Cascade(NamedTuple):
@@ -55,6 +58,7 @@ class Panel(NamedTuple):
         curve: from its log odds to calibrated ones.
         offset_L: float64 (L,), added to a label's calibrated log odds.
         unseen: the gate of unseen labels, whose log odds are calibrated.
+        shown: from the log odds of ranked chances to those of what is shown; None to show them as they are.
         cascade: when these members suffice; None where they are all there are.
     """
 
@@ -64,6 +68,7 @@ class Panel(NamedTuple):
     curve: Curve
     offset_L: np.ndarray
     unseen: Gate
+    shown: Curve | None = None
     cascade: Cascade | None = None
 
     def member_odds(self, candidates: Candidates) -> np.ndarray:
@@ -78,6 +83,18 @@ class Panel(NamedTuple):
         label_BC = np.maximum(candidates.label_BC, 0)
         # Labels added after training are unseen, so that each seen one has an offset.
         return expit(self.curve.odds(self.seen.odds(fact_BCF)) + self.offset_L[label_BC])
+
+    def told(self, chance_BC: np.ndarray) -> np.ndarray:
+        """What is shown of ranked chances, of the same shape and in the same order."""
+        if self.shown is None:
+            return chance_BC
+        return self.shown.probability(log_odds(chance_BC))
+
+    def show(self, scores: Scores) -> Scores:
+        """A ranking by chances with what is shown of them."""
+        found_BK = scores.label_BK != PAD
+        told_BK = self.told(np.where(found_BK, scores.score_BK, 0)).astype(np.float32)
+        return Scores(scores.label_BK, np.where(found_BK, told_BK, np.float32(-np.inf)))
 
     def by_member(self, part_F: np.ndarray, seen: bool) -> np.ndarray:
         """What each member adds, float64 (M,), of the parts that facts add."""
@@ -95,6 +112,7 @@ class Panel(NamedTuple):
             "curve": _curve(self.curve),
             "offsets": {int(label): float(self.offset_L[label]) for label in nonzero},
             "unseen": _gate(self.unseen),
+            "shown": None if self.shown is None else _curve(self.shown),
             "cascade": None
             if self.cascade is None
             else _gate(self.cascade) | {"least_gain": self.cascade.least_gain},
@@ -106,7 +124,7 @@ def from_dict(kept: dict[str, Any], labels: int) -> Panel:
     offset_L = np.zeros(labels)
     for label, value in kept["offsets"].items():
         offset_L[int(label)] = value
-    cascade = kept["cascade"]
+    cascade, shown = kept["cascade"], kept["shown"]
     return Panel(
         tuple(kept["members"]),
         tuple(_to_curve(curve) for curve in kept["curves"]),
@@ -114,8 +132,23 @@ def from_dict(kept: dict[str, Any], labels: int) -> Panel:
         _to_curve(kept["curve"]),
         offset_L,
         _to_gate(kept["unseen"]),
+        None if shown is None else _to_curve(shown),
         None if cascade is None else Cascade(*_to_gate(cascade), cascade["least_gain"]),
     )
+
+
+def raised(chance_BC: np.ndarray, bias: float) -> np.ndarray:
+    """Unseen labels' chances on the scale of the ranking: PIVOT (chance / PIVOT)^(1 - bias) below the pivot.
+
+    Small chances are raised most in proportion, and none above the pivot, so that likely labels are hardly pushed
+    down. A bias of 0 leaves chances as they are believed; the order of unseen labels stays.
+    """
+    return np.where(chance_BC < PIVOT, PIVOT * (chance_BC / PIVOT) ** (1 - bias), chance_BC)
+
+
+def log_odds(chance: np.ndarray) -> np.ndarray:
+    """float64, of the same shape; finite for 0 and 1, too."""
+    return logit(np.clip(np.asarray(chance, np.float64), LEAST, 1 - LEAST))
 
 
 def spread(label_J: Sequence[int] | np.ndarray, labels: int) -> BoolArray:

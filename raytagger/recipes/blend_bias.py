@@ -1,4 +1,8 @@
-"""The unseen bias of a blend: how far unseen labels are raised, chosen on labels that members had to forget."""
+"""The unseen bias of a blend: how far unseen labels are raised, chosen on labels that members had to forget.
+
+What is raised stands higher than it is believed. Where that makes unseen labels' probabilities wrong by more than
+is allowed, a curve over all that is shown, seen and unseen, makes the raised chances probabilities again.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,16 @@ import scipy.sparse as sp
 from scipy.special import expit
 
 from raytagger import metrics
-from raytagger.bundle.blend import raised
-from raytagger.bundle.panel import spread
+from raytagger.bundle.panel import log_odds, raised, spread
+from raytagger.calibration import Curve, fit_curve
 from raytagger.schema import PAD, Scores
 from raytagger.search.blend import Candidates, ranked
 from raytagger.vectors import merge_disjoint
 
-BIASES = (0.0, 0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
+BIASES = tuple(step / 20 for step in range(20))
 HIDDEN_SHARE = 0.05  # of the seen labels are hidden at once, so that most of a document's labels stay seen
 DEPTH = 10
+FEWEST_HIDDEN = 300  # pairs of hidden labels among what is shown, by which a curve is fitted
 
 
 class Both(NamedTuple):
@@ -46,30 +51,58 @@ class Point(NamedTuple):
         bias: tried.
         ndcg: nDCG@5 of all labels.
         zsr: ZSR@10 of hidden labels.
-        error: calibration error of hidden labels among the first ten.
+        error: calibration error of hidden labels among the first ten, of what is shown.
+        seen_error: the same of seen labels.
+        shown: the curve of `Panel.shown`.
     """
 
     bias: float
     ndcg: float | None
     zsr: float | None
     error: float | None
+    seen_error: float | None = None
+    shown: Curve | None = None
+
+
+class _Shown(NamedTuple):
+    """Pairs among the first ten: chance, right, whether the label is hidden, and how many pairs each stands for."""
+
+    chance_P: np.ndarray
+    right_P: np.ndarray
+    hidden_P: np.ndarray
+    weight_P: np.ndarray
+
+    def errors(self, curve: Curve | None) -> tuple[float, float]:
+        """The calibration error of hidden and of seen labels; NaN without any."""
+        chance_P = self.chance_P if curve is None else curve.probability(log_odds(self.chance_P))
+        hidden, seen = (
+            metrics.expected_calibration_error(chance_P[of_P], self.right_P[of_P])
+            for of_P in (self.hidden_P, ~self.hidden_P)
+        )
+        return hidden, seen
 
 
 def bias_curve(
-    both: Both, pseudo_J: np.ndarray, unseen_J: np.ndarray, biases: Sequence[float] = BIASES
+    both: Both,
+    pseudo_J: np.ndarray,
+    unseen_J: np.ndarray,
+    most_error: float,
+    biases: Sequence[float] = BIASES,
 ) -> list[Point]:
-    """nDCG@5 and ZSR@10 of every bias, as means over groups of pseudo-unseen labels that are hidden in turn.
+    """What every bias gives, as means over groups of pseudo-unseen labels that are hidden in turn.
 
     Args:
         both: validation documents.
         pseudo_J: the pseudo-unseen labels.
         unseen_J: labels that are really unseen; they stand in the ranking as they will in use.
+        most_error: of hidden labels' probabilities, beyond which a curve is fitted to all that is shown.
         biases: to be tried.
     """
     labels = both.gold.shape[1]  # pyright: ignore[reportOptionalSubscript] - scipy's own type
     seen_labels = labels - len(unseen_J)
     groups = np.array_split(pseudo_J, max(1, round(len(pseudo_J) / max(1.0, HIDDEN_SHARE * seen_labels))))
-    return [_point(both, groups, unseen_J, bias) for bias in biases]
+    hidden = [_Hidden(*_populations(both, group_J, unseen_J, DEPTH), spread(group_J, labels)) for group_J in groups]
+    return [_point(both.gold, hidden, spread(unseen_J, labels), bias, most_error) for bias in biases]
 
 
 def choose_bias(curve: Sequence[Point], most_error: float, loss: float) -> float:
@@ -83,34 +116,66 @@ def choose_bias(curve: Sequence[Point], most_error: float, loss: float) -> float
     fits = [
         point.bias
         for point in curve
-        if (point.ndcg or 0.0) >= start - loss and (point.error is None or point.error <= most_error)
+        if (point.ndcg or 0.0) >= start - loss and max(point.error or 0.0, point.seen_error or 0.0) <= most_error
     ]
     return max(fits, default=0.0)
 
 
 def merged(both: Both, hidden_J: np.ndarray, unseen_J: np.ndarray, bias: float, k: int) -> Scores:
-    """The ranking when `hidden_J` are unseen: (B, k)."""
+    """The ranking by raised chances when `hidden_J` are unseen: (B, k)."""
+    return _merged(*_populations(both, hidden_J, unseen_J, k), bias, k)
+
+
+class _Hidden(NamedTuple):
+    """Rankings of the seen and of the unseen labels when some labels are hidden, bool (L,)."""
+
+    seen: Scores
+    unseen: Scores
+    hidden_L: np.ndarray
+
+
+def _populations(both: Both, hidden_J: np.ndarray, unseen_J: np.ndarray, k: int) -> tuple[Scores, Scores]:
     labels = both.gold.shape[1]  # pyright: ignore[reportOptionalSubscript] - scipy's own type
     hidden_L, unseen_L = spread(hidden_J, labels), spread(np.concatenate([hidden_J, unseen_J]), labels)
     seen_BC = np.where(_among(both.seen, ~hidden_L), expit(both.seen_odds_BC), -np.inf)
-    found_BC = np.where(_among(both.unseen, unseen_L), raised(expit(both.unseen_odds_BC), bias), -np.inf)
-    return merge_disjoint(_ranked(both.seen, seen_BC, k), _ranked(both.unseen, found_BC, k), k)
+    found_BC = np.where(_among(both.unseen, unseen_L), expit(both.unseen_odds_BC), -np.inf)
+    return _ranked(both.seen, seen_BC, k), _ranked(both.unseen, found_BC, k)
 
 
-def _point(both: Both, groups: Sequence[np.ndarray], unseen_J: np.ndarray, bias: float) -> Point:
-    labels = both.gold.shape[1]  # pyright: ignore[reportOptionalSubscript] - scipy's own type
-    ndcg, zsr, chance, right = [], [], [], []
-    for hidden_J in groups:
-        scores = merged(both, hidden_J, unseen_J, bias, DEPTH)
-        hidden_L = spread(hidden_J, labels)
-        ndcg.append(metrics.mean_defined(metrics.ndcg_at(scores, both.gold, 5)))
-        zsr.append(metrics.zsr_at(scores, both.gold, hidden_L, 10))
-        among_BK = hidden_L[np.maximum(scores.label_BK, 0)] & (scores.label_BK != PAD)
-        chance.append(scores.score_BK[among_BK])
-        right.append(metrics.hits(scores, both.gold)[among_BK])
-    error = metrics.expected_calibration_error(np.concatenate(chance), np.concatenate(right))
-    found = metrics.mean_defined(np.array(ndcg)), metrics.mean_defined(np.concatenate(zsr)), error
-    return Point(bias, *(None if np.isnan(value) else float(value) for value in found))
+def _merged(seen: Scores, unseen: Scores, bias: float, k: int) -> Scores:
+    chance_BK = np.where(unseen.label_BK == PAD, 0, unseen.score_BK)
+    score_BK = np.where(unseen.label_BK == PAD, -np.inf, raised(chance_BK, bias)).astype(np.float32)
+    return merge_disjoint(seen, Scores(unseen.label_BK, score_BK), k)
+
+
+def _point(
+    gold: sp.csr_matrix, hidden: Sequence[_Hidden], unseen_L: np.ndarray, bias: float, most_error: float
+) -> Point:
+    ndcg, zsr, parts = [], [], []
+    for one in hidden:
+        scores = _merged(one.seen, one.unseen, bias, DEPTH)
+        ndcg.append(metrics.mean_defined(metrics.ndcg_at(scores, gold, 5)))
+        zsr.append(metrics.zsr_at(scores, gold, one.hidden_L, 10))
+        parts.append(_shown(scores, gold, one.hidden_L, unseen_L))
+    pairs = _Shown(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    curve, errors = None, pairs.errors(None)
+    if errors[0] > most_error and pairs.hidden_P.sum() >= FEWEST_HIDDEN:
+        curve = fit_curve(log_odds(pairs.chance_P), pairs.right_P, pairs.weight_P)
+        errors = pairs.errors(curve)
+    found = (metrics.mean_defined(np.array(ndcg)), metrics.mean_defined(np.concatenate(zsr)), *errors)
+    values = [None if np.isnan(value) else float(value) for value in found]
+    return Point(bias, *values, shown=curve)
+
+
+def _shown(scores: Scores, gold: sp.csr_matrix, hidden_L: np.ndarray, unseen_L: np.ndarray) -> _Shown:
+    """Hidden labels stand for the really unseen ones, too, of which nobody knows whether they are right."""
+    label_BK = np.maximum(scores.label_BK, 0)
+    found_BK = scores.label_BK != PAD
+    unseen_BK, known_BK = found_BK & unseen_L[label_BK], found_BK & ~unseen_L[label_BK]
+    hidden_P = hidden_L[label_BK[known_BK]]
+    each = max(1.0, unseen_BK.sum() / max(int(hidden_P.sum()), 1))
+    right_P = metrics.hits(scores, gold)[known_BK]
+    return _Shown(scores.score_BK[known_BK], right_P, hidden_P, np.where(hidden_P, each, 1.0))
 
 
 def _among(candidates: Candidates, allowed_L: np.ndarray) -> np.ndarray:

@@ -18,12 +18,12 @@ from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
 from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
-from raytagger.recipes.blend_bias import Both, Point, bias_curve, choose_bias, merged
+from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
 from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
 from raytagger.recipes.blend_documents import Chosen, choose_documents, survey
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
-from raytagger.schema import PAD, BoolArray
+from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.search.blend import Candidates, Gate
 from raytagger.search.overlap import Overlap
 from raytagger.settings import FitRun
@@ -96,10 +96,11 @@ def learn(
     material = _Material(draft, chosen, slabs, fold_B, pseudo_J, unseen_J, run.train.seed)
     fit = _fit_panel(material, tuple(range(len(members))))
     _tell(fit, names, say)
-    curve = bias_curve(fit.both, pseudo_J, unseen_J)
-    asked = run.blend.unseen_bias
-    bias = choose_bias(curve, run.blend.most_error, run.blend.seen_loss) if asked is None else asked
-    say(f"unseen bias {bias:.2f}: {_line(curve, bias)}; without it {_line(curve, 0.0)}")
+    asked, most = run.blend.unseen_bias, run.blend.most_error
+    curve = bias_curve(fit.both, pseudo_J, unseen_J, most, sorted({*BIASES, asked or 0.0}))
+    bias = choose_bias(curve, most, run.blend.seen_loss) if asked is None else asked
+    fit = fit._replace(panel=fit.panel._replace(shown=_at(curve, bias).shown))
+    say(f"unseen bias {bias:.2f}: {_line(_at(curve, bias))}; without it {_line(_at(curve, 0.0))}")
     cheap, saving = _cascade(run, material, fit, bias, say)
     kept = _thresholds(run, material, fit, bias)
     usual_M2L = np.zeros_like(draft.usual_M2L)
@@ -258,8 +259,9 @@ def _cascade(
     if not run.blend.cascade:
         return None, None
     cheap = _fit_panel(material, tuple(cheap_members(material.draft.members)))
-    nothing = np.zeros(0, np.int64)
-    by_cheap, by_all = (merged(one.both, nothing, material.unseen_J, bias, 10) for one in (cheap, fit))
+    point = bias_curve(cheap.both, material.pseudo_J, material.unseen_J, run.blend.most_error, [bias])[0]
+    cheap = cheap._replace(panel=cheap.panel._replace(shown=point.shown))
+    by_cheap, by_all = (_ranking(material, one, bias, 10) for one in (cheap, fit))
     fold_B = material.fold_B[material.chosen.validation_B]
     saving = fit_cascade(by_cheap, by_all, fit.both.gold, fold_B, run.blend.cascade_loss)
     say(
@@ -269,9 +271,14 @@ def _cascade(
     return cheap.panel._replace(cascade=saving.cascade), saving
 
 
+def _ranking(material: _Material, fit: _Fit, bias: float, k: int) -> Scores:
+    """What validation documents are shown, nothing hidden."""
+    return fit.panel.show(merged(fit.both, np.zeros(0, np.int64), material.unseen_J, bias, k))
+
+
 def _thresholds(run: FitRun, material: _Material, fit: _Fit, bias: float) -> Any:
     k = run.search.k
-    scores = merged(fit.both, np.zeros(0, np.int64), material.unseen_J, bias, k)
+    scores = _ranking(material, fit, bias, k)
     rows = np.flatnonzero(material.chosen.validation_B)
     count_L = material.draft.train_count_L
     documents = max(int(member.manifest.get("train_documents", 0)) for member in material.draft.members)
@@ -298,14 +305,14 @@ def _facts(
         }
         for number, (name, member) in enumerate(zip(draft.names, draft.members, strict=True))
     ]
-    chosen = next((point for point in curve if point.bias == bias), None)
-    found = {"nDCG@5": fit.joined.ndcg[fit.joined.way], "ZSR@10, pseudo-unseen": chosen.zsr if chosen else None}
+    found = {"nDCG@5": fit.joined.ndcg[fit.joined.way], "ZSR@10, pseudo-unseen": _at(curve, bias).zsr}
     return {
         "members": members,
         "unseen_bias": bias,
         "curve": [
             {"bias": one.bias, "nDCG@5": one.ndcg, "ZSR@10": one.zsr, "ECE_unseen": one.error} for one in curve
         ],
+        "shown": "as ranked" if fit.panel.shown is None else "calibrated anew",
         "joined": {"way": _named(fit.joined.way, draft.names), "nDCG@5": _all_named(fit.joined.ndcg, draft.names)},
         "guessed": {"way": _named(fit.guessed.way, draft.names), "hit": _all_named(fit.guessed.hit, draft.names)},
         "pseudo_unseen": len(material.pseudo_J),
@@ -338,8 +345,11 @@ def _all_named(found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {_named(way, names): value for way, value in found.items()}
 
 
-def _line(curve: Sequence[Point], bias: float) -> str:
+def _at(curve: Sequence[Point], bias: float) -> Point:
+    return next(point for point in curve if point.bias == bias)
+
+
+def _line(point: Point) -> str:
     """A point of the curve in words."""
-    point = min(curve, key=lambda one: abs(one.bias - bias))
     values = (("nDCG@5", point.ndcg), ("ZSR@10 of hidden labels", point.zsr), ("their ECE", point.error))
     return ", ".join(f"{name} {'-' if value is None else f'{100 * value:.1f}'}" for name, value in values)

@@ -128,8 +128,8 @@ class BlendSettings:
     members: tuple[str, ...] = ()  # bundles to blend; empty: those of `methods` are fitted first
     methods: tuple[str, ...] = ("xrlinear", "frozen")  # fitted with this run's settings where no members are named
     documents: int = 1500  # training documents, drawn at random, by which unseen labels are calibrated
-    unseen_bias: float | None = None  # unseen labels count as probability^(1 - bias); unset: chosen on validation
-    most_error: float = 0.07  # calibration error of unseen labels that the chosen bias may cause
+    unseen_bias: float | None = None  # how far unlikely unseen labels are raised; unset: chosen on validation
+    most_error: float = 0.06  # calibration error that the chosen bias may leave
     seen_loss: float = 0.01  # nDCG@5 on validation documents that the chosen bias may cost
     cascade: bool = False  # ask members with an encoder only about documents whose ranking would gain
     cascade_loss: float = 0.002  # nDCG@5 on validation documents that skipping them may cost

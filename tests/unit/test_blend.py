@@ -10,7 +10,8 @@ from scipy.special import expit
 
 from raytagger import metrics
 from raytagger.bundle import load
-from raytagger.bundle.blend import BlendTagger, raised
+from raytagger.bundle.blend import BlendTagger
+from raytagger.bundle.panel import raised
 from raytagger.calibration import Thresholds
 from raytagger.corpus import LabelSet, read_labels
 from raytagger.corpus.output import SMALL
@@ -174,6 +175,7 @@ def test_what_members_add_is_the_score(tagger, label_id):
             expected = expit(tagger.full.curve.odds(total) + tagger.full.offset_L[label])
         else:
             expected = raised(expit(np.array(total)), tagger.unseen_bias)
+        expected = tagger.full.told(np.asarray(expected))
         assert explained.score == pytest.approx(float(expected), abs=1e-5)
         found = tagger.tag(TEXTS[:1], 60)
         assert found.score_BK[found.label_BK == label] == pytest.approx(explained.score, abs=1e-6)

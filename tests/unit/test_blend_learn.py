@@ -11,10 +11,10 @@ from scipy.special import expit
 from raytagger import metrics
 from raytagger.bundle.features import load_features, save_features, take_rows
 from raytagger.bundle.frozen import FrozenFeatures
-from raytagger.bundle.panel import Cascade, Panel, from_dict, spread, sureness
+from raytagger.bundle.panel import PIVOT, Cascade, Panel, from_dict, log_odds, raised, spread, sureness
 from raytagger.bundle.xml0 import Xml0Features
-from raytagger.calibration import Curve
-from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
+from raytagger.calibration import Curve, fit_curve
+from raytagger.recipes.blend_bias import BIASES, FEWEST_HIDDEN, Both, Point, bias_curve, choose_bias, merged
 from raytagger.recipes.blend_cascade import fit_cascade
 from raytagger.recipes.blend_seen import Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import (
@@ -208,7 +208,7 @@ def both_of(rng, documents=100) -> tuple[Both, np.ndarray]:
 
 def test_a_bias_finds_more_hidden_labels():
     both, pseudo_J = both_of(np.random.default_rng(0))
-    curve = bias_curve(both, pseudo_J, np.zeros(0, np.int64))
+    curve = bias_curve(both, pseudo_J, np.zeros(0, np.int64), 0.06)
     assert [point.bias for point in curve] == list(BIASES)
     zsr = [point.zsr or 0 for point in curve]
     assert zsr == sorted(zsr)
@@ -221,7 +221,9 @@ def test_the_ranking_of_a_bias_is_the_slow_one():
     found = merged(both, np.array(hidden), np.zeros(0, np.int64), bias, 8)
     for row in range(10):
         chance = {label: expit(both.seen_odds_BC[row, label]) for label in range(LABELS) if label not in hidden}
-        chance |= {label: expit(both.unseen_odds_BC[row, label]) ** (1 - bias) for label in hidden}
+        for label in hidden:
+            believed = expit(both.unseen_odds_BC[row, label])
+            chance[label] = max(believed, PIVOT * min(1, believed / PIVOT) ** (1 - bias))
         best = sorted(chance, key=lambda label: (-np.float32(chance[label]), label))[:8]
         assert found.label_BK[row].tolist() == best
         np.testing.assert_allclose(found.score_BK[row], [chance[label] for label in best], rtol=1e-5)
@@ -238,11 +240,57 @@ def test_the_largest_bias_within_both_limits_is_chosen():
     assert choose_bias(curve, 0.1, 0.006) == 0.4
     assert choose_bias(curve, 0.1, 0.05) == 0.6
     assert choose_bias(curve, 0.05, 0.001) == 0.0
+    assert choose_bias([*curve[:3], curve[3]._replace(error=0.01, seen_error=0.2)], 0.1, 0.05) == 0.4
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.3, 0.95])
+def test_raising_keeps_the_order_and_leaves_likely_labels(bias):
+    chance = np.array([0.0, 1e-6, 0.01, 0.1, PIVOT, 0.5, 1.0])
+    found = raised(chance, bias)
+    assert (np.diff(found) > 0).all()
+    assert (found >= chance).all()
+    np.testing.assert_allclose(found[4:], chance[4:])
+    np.testing.assert_allclose(raised(chance, 0.0), chance)
+
+
+def test_what_is_shown_is_calibrated_anew_where_raising_spoils_it():
+    both, pseudo_J = both_of(np.random.default_rng(2), documents=600)
+    nothing = np.zeros(0, np.int64)
+    point = bias_curve(both, pseudo_J, nothing, 0.06, [0.9])[0]
+    spoilt = bias_curve(both, pseudo_J, nothing, 0.9, [0.9])[0]
+    assert spoilt.shown is None
+    assert point.shown is not None
+    assert (point.error or 1) < 0.7 * (spoilt.error or 0)
+    assert (point.ndcg, point.zsr) == (spoilt.ndcg, spoilt.zsr)
+
+
+def test_few_hidden_labels_among_what_is_shown_calibrate_nothing():
+    both, pseudo_J = both_of(np.random.default_rng(2), documents=FEWEST_HIDDEN // 6 - 1)  # six hidden labels each
+    point = bias_curve(both, pseudo_J, np.zeros(0, np.int64), 0.0, [0.9])[0]
+    assert point.error is not None
+    assert point.error > 0
+    assert point.shown is None
+
+
+def test_what_is_shown_keeps_the_order_of_the_ranking():
+    rng = np.random.default_rng(3)
+    chance_P = rng.random(40_000)
+    shown = fit_curve(log_odds(chance_P), rng.random(40_000) < chance_P**2)
+    none = Gate(np.zeros(0), 0.0)
+    panel = Panel((), (), none, shown, np.zeros(3), none, shown)
+    scores = Scores(np.array([[2, 0, PAD]], np.int32), np.array([[0.8, 0.5, -np.inf]], np.float32))
+    found = panel.show(scores)
+    assert found.label_BK.tolist() == [[2, 0, PAD]]
+    np.testing.assert_allclose(found.score_BK[0, :2], [0.64, 0.25], atol=0.05)
+    assert found.score_BK[0, 2] == -np.inf
+    told = panel.told(np.linspace(0, 1, 500))
+    assert (np.diff(told) > 0).all()
+    np.testing.assert_array_equal(panel._replace(shown=None).told(chance_P), chance_P)
 
 
 def test_without_a_measurable_hidden_label_there_is_no_bias():
     both, _ = both_of(np.random.default_rng(0))
-    curve = bias_curve(both, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    curve = bias_curve(both, np.zeros(0, np.int64), np.zeros(0, np.int64), 0.06)
     assert all(point.zsr is None and point.error is None for point in curve)
     assert curve[0].ndcg is not None
     assert choose_bias(curve, 0.9, 0.9) == 0.0
@@ -358,12 +406,14 @@ def test_rows_of_features_are_those_of_each_array():
     assert some.cut_B.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("cascade", [None, Cascade(np.linspace(-1, 1, 14), 0.125, -0.5)])
-def test_a_panel_comes_back_from_json(cascade):
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_panel_comes_back_from_json(whole):
+    cascade = Cascade(np.linspace(-1, 1, 14), 0.125, -0.5) if whole else None
+    shown = Curve(np.array([-2.0, 2.0]), np.array([-3.0, 2.5]), "platt") if whole else None
     curves = [Curve(np.array([0.0, k]), np.array([-1.0, 1.5]), "platt") for k in (1.0, 2.0, 3.0)]
     offset_L = np.array([0.0, 0.25, 0.0, -1.5])
     gates = Gate(np.linspace(-1, 1, 10), 0.75), Gate(np.linspace(0, 3, 10), -3.5)
-    panel = Panel((2, 0), tuple(curves[:2]), gates[0], curves[2], offset_L, gates[1], cascade)
+    panel = Panel((2, 0), tuple(curves[:2]), gates[0], curves[2], offset_L, gates[1], shown, cascade)
     again = from_dict(json.loads(json.dumps(panel.as_dict())), 4)
     assert again.members == (2, 0)
     np.testing.assert_array_equal(again.offset_L, offset_L)
@@ -379,8 +429,10 @@ def test_a_panel_comes_back_from_json(cascade):
         np.testing.assert_array_equal(
             again.probability(candidates, fact_BCF, seen), panel.probability(candidates, fact_BCF, seen)
         )
+    np.testing.assert_array_equal(again.told(np.array([0.1, 0.9])), panel.told(np.array([0.1, 0.9])))
     if cascade is None:
         assert again.cascade is None
+        assert again.shown is None
     else:
         assert again.cascade is not None
         scores = Scores(np.array([[3, 1]], np.int32), np.array([[0.9, 0.4]], np.float32))
