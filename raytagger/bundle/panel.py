@@ -12,7 +12,7 @@ from raytagger.calibration import Curve
 from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.search.blend import Candidates, Gate
 
-PIVOT = 0.3  # unseen labels of at least this chance stand where they are believed
+PIVOT = 0.3  # unseen labels of at least this chance stand where they are believed, unless the bias is great
 LEAST = 1e-12  # the log odds of chances stay finite
 
 
@@ -138,12 +138,14 @@ def from_dict(kept: dict[str, Any], labels: int) -> Panel:
 
 
 def raised(chance_BC: np.ndarray, bias: float) -> np.ndarray:
-    """Unseen labels' chances on the scale of the ranking: PIVOT (chance / PIVOT)^(1 - bias) below the pivot.
+    """Unseen labels' chances on the scale of the ranking: pivot (chance / pivot)^(1 - bias) below the pivot.
 
     Small chances are raised most in proportion, and none above the pivot, so that likely labels are hardly pushed
-    down. A bias of 0 leaves chances as they are believed; the order of unseen labels stays.
+    down. A bias of 0 leaves chances as they are believed; beyond 0.86 the pivot rises, too, so that one near 1 puts
+    every unseen label first. Their own order stays.
     """
-    return np.where(chance_BC < PIVOT, PIVOT * (chance_BC / PIVOT) ** (1 - bias), chance_BC)
+    pivot = max(PIVOT, bias**8)
+    return np.where(chance_BC < pivot, pivot * (chance_BC / pivot) ** (1 - bias), chance_BC)
 
 
 def log_odds(chance: np.ndarray) -> np.ndarray:

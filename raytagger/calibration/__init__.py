@@ -4,13 +4,8 @@ from raytagger.calibration.curve import Curve, fit_curve
 from raytagger.calibration.gate import Line, fit_gate
 from raytagger.calibration.offsets import bands, fit_hierarchy, fit_offsets
 from raytagger.calibration.platt import Platt, fit_platt
-from raytagger.calibration.thresholds import (
-    Evidence,
-    FittedThresholds,
-    Thresholds,
-    check_thresholds,
-    fit_thresholds,
-)
+from raytagger.calibration.threshold_fit import Evidence, FittedThresholds, fit_thresholds
+from raytagger.calibration.thresholds import Thresholds, check_thresholds
 
 __all__ = [
     "Curve",

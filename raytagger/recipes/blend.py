@@ -19,7 +19,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +35,9 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.blend_cascade import check_cascade
 from raytagger.recipes.blend_learn import Learnt, learn
 from raytagger.recipes.fitted import Fitted, check_places
-from raytagger.recipes.frozen import fit_frozen
-from raytagger.recipes.ofde import fit_ofde
-from raytagger.recipes.xrlinear import fit_xrlinear
+from raytagger.recipes.inside import INSIDE, fit_inside
 from raytagger.settings import FitRun, to_values
-from raytagger.store import Store, join
-
-Recipe = Callable[[FitRun, Progress, Callable[[str], None]], Fitted]
-FITTED: dict[str, tuple[Recipe, str]] = {
-    "xrlinear": (fit_xrlinear, "mean"),
-    "frozen": (fit_frozen, "mean"),
-    "ofde": (fit_ofde, "dense"),
-}
+from raytagger.store import Store
 
 
 def fit_blend(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:
@@ -61,7 +51,7 @@ def fit_blend(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     check_blend(run)
     store, started = Store(run.storage), time.perf_counter()
     labels = read_labels(store, run.source.labels, run.source.format)
-    places = list(run.blend.members) or [_fit_member(run, method, progress, say) for method in run.blend.methods]
+    places = list(run.blend.members) or [fit_inside(run, method, progress, say) for method in run.blend.methods]
     names = _names(places, run)
     members = shared_encoders([load(place, store, run.encoder.device) for place in places])
     check_labels(labels, members, places)
@@ -85,8 +75,8 @@ def check_blend(run: FitRun) -> None:
         raise SettingsError("source.documents is empty", expected="labelled documents with a validation split")
     if not run.blend.members and not run.blend.methods:
         raise SettingsError("nothing to blend", expected="blend.members or blend.methods")
-    if unknown := [method for method in run.blend.methods if method not in FITTED]:
-        raise SettingsError("blend.methods", got=unknown[0], expected=", ".join(FITTED))
+    if unknown := [method for method in run.blend.methods if method not in INSIDE]:
+        raise SettingsError("blend.methods", got=unknown[0], expected=", ".join(INSIDE))
     shares = {"most_error": run.blend.most_error, "unseen_bias": run.blend.unseen_bias or 0.0}
     shares |= {"seen_loss": run.blend.seen_loss, "cascade_loss": run.blend.cascade_loss}
     for name, value in shares.items():
@@ -116,23 +106,6 @@ def check_labels(labels: LabelSet, members: list[Tagger], places: list[str]) -> 
                 expected=labels.fingerprint,
                 remedy="Fit the member on the same label file.",
             )
-
-
-def _fit_member(run: FitRun, method: str, progress: Progress, say: Callable[[str], None]) -> str:
-    """Where the member lies; what an earlier attempt has made of it is found by its own recipe."""
-    recipe, kind = FITTED[method]
-    place = join(run.output.bundle, "members", method)
-    bank = run.labels.bank or join(run.output.bundle, "members", "bank")
-    own = replace(
-        run,
-        method=method,
-        search=replace(run.search, kind=kind, threshold=None),
-        labels=replace(run.labels, bank=bank),
-        output=replace(run.output, bundle=place),
-    )
-    fitted = recipe(own, progress, say)
-    say(f"{method}: {fitted.line()}")
-    return place
 
 
 def _names(places: list[str], run: FitRun) -> list[str]:

@@ -20,7 +20,7 @@ from raytagger.schema import PAD, Scores
 from raytagger.search.blend import Candidates, ranked
 from raytagger.vectors import merge_disjoint
 
-BIASES = tuple(step / 20 for step in range(20))
+BIASES = (*(step / 20 for step in range(20)), 0.98)
 HIDDEN_SHARE = 0.05  # of the seen labels are hidden at once, so that most of a document's labels stay seen
 DEPTH = 10
 FEWEST_HIDDEN = 300  # pairs of hidden labels among what is shown, by which a curve is fitted

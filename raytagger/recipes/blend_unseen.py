@@ -10,10 +10,11 @@ import numpy as np
 from raytagger.bundle import Tagger
 from raytagger.bundle.panel import spread
 from raytagger.calibration import fit_gate
+from raytagger.recipes.pseudo_unseen import FEWEST_DOCUMENTS, MOST_LABELS, draw_rare
 from raytagger.schema import BoolArray
 from raytagger.search.blend import Candidates, Gate
 
-FEWEST_DOCUMENTS, SHARE, MOST_LABELS = 3, 0.2, 300
+SHARE = 0.2
 FEWEST_POSITIVES = 20
 LABEL_FOLDS = 4
 GATE_LEAD = 0.02  # few hidden labels measure coarsely; a simpler way must be clearly better than a gate to be taken
@@ -61,15 +62,13 @@ def draw_pseudo(members: Sequence[Tagger], count_L: np.ndarray, usable_L: BoolAr
     From the rarer half of the labels with three documents or more, a fifth of the trained labels at most. A member
     that learnt from all its labels at once forgets none: of it only those that it was never trained on are taken.
     """
-    often_L = count_L >= FEWEST_DOCUMENTS
-    free_L = usable_L & often_L & (count_L <= (np.median(count_L[often_L]) if often_L.any() else 0))
-    everything_L = count_L > 0
+    often_L, everything_L = count_L >= FEWEST_DOCUMENTS, count_L > 0
+    free_L = usable_L & often_L
     for member in members:
         if member.forgetting(everything_L) is None:
             free_L &= member.train_count_L == 0
-    found = np.random.default_rng([seed, 5]).permutation(np.flatnonzero(free_L))
     most = min(MOST_LABELS, max(FEWEST_POSITIVES, round(SHARE * int(everything_L.sum()))))
-    return np.sort(found[:most])
+    return draw_rare(count_L, often_L, free_L, most, np.random.default_rng([seed, 5]))
 
 
 def guess_unseen(pseudo: Pseudo | None, members: int, seed: int) -> Guessed:

@@ -73,9 +73,14 @@ def index_labels(
     return facts
 
 
+def bank_of(run: FitRun) -> str:
+    """Where a run's label embeddings are kept: beside its bundle, unless it names a place."""
+    return run.labels.bank or join(parent(run.output.bundle), "bank")
+
+
 def embed_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet, progress: Progress) -> Banked:
     """Label embeddings through the bank; only texts that it does not know are encoded."""
-    bank = LabelBank(store, run.labels.bank or join(parent(run.output.bundle), "bank"))
+    bank = LabelBank(store, bank_of(run))
     prompt = run.labels.prompt
 
     def encode(texts: Sequence[str]) -> FloatArray:

@@ -18,12 +18,13 @@ from raytagger.labels import LabelBank
 from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress
 from raytagger.recipes.features import Features, read_features
+from raytagger.recipes.fitted import bank_of
 from raytagger.recipes.reading import corpus_files
 from raytagger.recipes.stages import Stages
 from raytagger.schema import FloatArray
 from raytagger.search import choose_index
 from raytagger.settings import FitRun, fingerprint
-from raytagger.store import Store, join, parent
+from raytagger.store import Store
 from raytagger.stream.count import count_terms
 from raytagger.vectors import TfIdf, Vocabulary
 
@@ -136,7 +137,7 @@ class Workshop:
 
     def _through_bank(self, encoder: Encoder) -> Callable[[list[str]], FloatArray]:
         """Document vectors are kept by text hash as label vectors are."""
-        bank = LabelBank(self.store, self.run.labels.bank or join(parent(self.run.output.bundle), "bank"))
+        bank = LabelBank(self.store, bank_of(self.run))
         prompt = self.run.encoder.prompt
 
         def encode_slab(slab: Sequence[str]) -> FloatArray:

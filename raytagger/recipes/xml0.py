@@ -39,9 +39,8 @@ from raytagger.fit.pairs import TextPairs, Tuning, draw_pairs, tune_on_pairs
 from raytagger.labels import LabelBank
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.blend_documents import Surveyed, choose_documents, survey
-from raytagger.recipes.fitted import Fitted, check_places, embed_labels
-from raytagger.recipes.frozen import fit_frozen
-from raytagger.recipes.ofde import fit_ofde
+from raytagger.recipes.fitted import Fitted, bank_of, check_places, embed_labels
+from raytagger.recipes.inside import INSIDE, fit_inside
 from raytagger.recipes.reading import corpus_files, read_training
 from raytagger.recipes.stages import Stages
 from raytagger.recipes.xml0_weight import (
@@ -50,21 +49,14 @@ from raytagger.recipes.xml0_weight import (
     Chosen,
     Known,
     choose,
-    draw_pseudo,
+    draw_hidden,
     fit_probabilities,
     score_folds,
 )
-from raytagger.recipes.xrlinear import fit_xrlinear
 from raytagger.schema import FloatArray
 from raytagger.settings import FitRun, fingerprint, to_values
-from raytagger.store import Store, join, parent
+from raytagger.store import Store, join
 
-Recipe = Callable[[FitRun, Progress, Callable[[str], None]], Fitted]
-BASES: dict[str, tuple[Recipe, str]] = {
-    "xrlinear": (fit_xrlinear, "mean"),
-    "ofde": (fit_ofde, "dense"),
-    "frozen": (fit_frozen, "mean"),
-}
 COMBINATIONS = ("xml0", *FIXED)
 FIRST_SCALES = Mixture(0.0, (0.0, 1.0), (0.0, 1.0), 1.0, 0.0)
 
@@ -93,12 +85,12 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     store, started = Store(run.storage), time.perf_counter()
     labels = read_labels(store, run.source.labels, run.source.format)
     job = Job(run, store, labels, CorpusReport(labels), progress, say)
-    place = run.xml0.base or _fit_base(job)
+    place = run.xml0.base or fit_inside(run, run.xml0.base_method, progress, say)
     base = load(place, store, run.encoder.device)
     _check_base(labels, base, place)
     surveyed = survey(run, store, labels, job.report, progress)
     gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
-    pseudo_J = draw_pseudo(gold, base.train_count_L, predictable(labels), run.train.seed)
+    pseudo_J = draw_hidden(gold, base.train_count_L, predictable(labels), run.train.seed)
     encoder = _make_encoder(job, surveyed, base, pseudo_J)
     banked = embed_labels(run, store, encoder, labels, progress)
     draft = Xml0Tagger(
@@ -132,8 +124,8 @@ def check_xml0(run: FitRun) -> None:
         raise SettingsError("source.documents is empty", expected="labelled documents with a validation split")
     if run.xml0.combination not in COMBINATIONS:
         raise SettingsError("xml0.combination", got=run.xml0.combination, expected=", ".join(COMBINATIONS))
-    if not run.xml0.base and run.xml0.base_method not in BASES:
-        raise SettingsError("xml0.base_method", got=run.xml0.base_method, expected=", ".join(BASES))
+    if not run.xml0.base and run.xml0.base_method not in INSIDE:
+        raise SettingsError("xml0.base_method", got=run.xml0.base_method, expected=", ".join(INSIDE))
     if run.labels.encoder not in ("", run.encoder.path):
         raise SettingsError(
             "labels.encoder must be the document encoder for xml0",
@@ -161,26 +153,6 @@ def _check_base(labels: LabelSet, base: Tagger, place: str) -> None:
             expected=labels.fingerprint,
             remedy="Fit the base on the same label file.",
         )
-
-
-def _fit_base(job: Job) -> str:
-    """Where the base lies; what an earlier attempt has made of it is found by its own recipe."""
-    run = job.run
-    recipe, kind = BASES[run.xml0.base_method]
-    place = join(run.output.bundle, "members", run.xml0.base_method)
-    own = replace(
-        run,
-        method=run.xml0.base_method,
-        search=replace(run.search, kind=kind, threshold=None),
-        labels=replace(run.labels, bank=_bank(run)),
-        output=replace(run.output, bundle=place),
-    )
-    job.say(f"base, {run.xml0.base_method}: {recipe(own, job.progress, job.say).line()}")
-    return place
-
-
-def _bank(run: FitRun) -> str:
-    return run.labels.bank or join(parent(run.output.bundle), "bank")
 
 
 def _make_encoder(job: Job, surveyed: Surveyed, base: Tagger, pseudo_J: np.ndarray) -> Encoder:
@@ -251,7 +223,7 @@ def _embed_documents(job: Job, encoder: Encoder, texts: Sequence[str]) -> Embedd
     def encode(slab: Sequence[str]) -> FloatArray:
         return encoder.encode([text.removeprefix(prompt) for text in slab], prompt).vector_BD
 
-    bank = LabelBank(job.store, _bank(job.run))
+    bank = LabelBank(job.store, bank_of(job.run))
     found = bank.embed([prompt + text for text in texts], encoder.identity, encode, job.progress)
     return Embedded(found.vector_LD, np.zeros(len(texts), bool))
 

@@ -21,12 +21,13 @@ from raytagger.bundle.panel import spread
 from raytagger.bundle.xml0 import Mixture, Xml0Features, Xml0Tagger
 from raytagger.calibration import Curve, fit_curve, fit_platt
 from raytagger.progress import Progress
+from raytagger.recipes.pseudo_unseen import FEWEST_DOCUMENTS, MOST_LABELS, draw_rare
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.vectors import top_k
 
 WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
 FIXED = {"fusion": 1.0, "conse": 1.0, "semantic": 0.0}  # the other combination is `xml0`
-FEWEST_DOCUMENTS, SHARE, MOST_LABELS, FOLDS = 3, 0.4, 300, 4
+SHARE, FOLDS = 0.4, 4
 MOST_RIVALS = 5000  # really unseen labels that hidden ones are ranked among
 FEWEST_POSITIVES = 20  # fewer pairs of a document and a hidden label measure nothing
 FALLBACK_SLOPE, FALLBACK_OFFSET = 10.0, -8.0  # of the semantic cosine, where nothing can be measured
@@ -91,7 +92,7 @@ class Chosen(NamedTuple):
     gain: metrics.Interval | None
 
 
-def draw_pseudo(gold: sp.csr_matrix, count_L: np.ndarray, usable_L: BoolArray, seed: int) -> np.ndarray:
+def draw_hidden(gold: sp.csr_matrix, count_L: np.ndarray, usable_L: BoolArray, seed: int) -> np.ndarray:
     """Rare seen labels to be hidden: int64, ascending; perhaps none.
 
     The rarer half of those labels that the base was trained on and that have three documents or more.
@@ -103,11 +104,9 @@ def draw_pseudo(gold: sp.csr_matrix, count_L: np.ndarray, usable_L: BoolArray, s
         seed: of the draw.
     """
     trained_L = (count_L > 0) & usable_L
-    here_L = np.asarray(gold.sum(axis=0)).ravel()
-    rare_L = trained_L & (here_L >= FEWEST_DOCUMENTS)
-    rare_L &= count_L <= (np.median(count_L[rare_L]) if rare_L.any() else 0)
-    found = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(rare_L))
-    return np.sort(found[: min(MOST_LABELS, round(SHARE * int(trained_L.sum())))])
+    here_L = trained_L & (np.asarray(gold.sum(axis=0)).ravel() >= FEWEST_DOCUMENTS)
+    most = min(MOST_LABELS, round(SHARE * int(trained_L.sum())))
+    return draw_rare(count_L, here_L, here_L, most, np.random.default_rng([seed, 8]))
 
 
 def fit_probabilities(base_scores: Scores, known: Known) -> Curve:

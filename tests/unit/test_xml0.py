@@ -26,7 +26,7 @@ from raytagger.recipes.xml0_weight import (
     Fold,
     Known,
     choose,
-    draw_pseudo,
+    draw_hidden,
     fit_probabilities,
 )
 from raytagger.schema import PAD, Scores
@@ -210,12 +210,12 @@ def test_hidden_labels_are_rare_ones_that_can_be_measured():
     usable_L = np.ones(len(count_L), bool)
     usable_L[10] = False
     gold = sp.csr_matrix(np.arange(70)[:, None] < count_L)
-    drawn = draw_pseudo(gold, count_L, usable_L, 0)
+    drawn = draw_hidden(gold, count_L, usable_L, 0)
     assert set(drawn.tolist()) <= {3, 4, 5, 6}
     assert len(drawn) == 4  # 40 % of the nine trained ones
-    assert (draw_pseudo(gold, count_L, usable_L, 0) == drawn).all()
-    assert not len(draw_pseudo(gold, np.minimum(count_L, 0), usable_L, 0))
-    assert not len(draw_pseudo(sp.csr_matrix(gold[:2]), count_L, usable_L, 0))
+    assert (draw_hidden(gold, count_L, usable_L, 0) == drawn).all()
+    assert not len(draw_hidden(gold, np.minimum(count_L, 0), usable_L, 0))
+    assert not len(draw_hidden(sp.csr_matrix(gold[:2]), count_L, usable_L, 0))
 
 
 @pytest.mark.parametrize("labels", [0, 1])

@@ -1,0 +1,25 @@
+"""Seen labels that are rare enough to stand in for unseen ones, and frequent enough to be measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raytagger.schema import BoolArray
+
+FEWEST_DOCUMENTS, MOST_LABELS = 3, 300
+
+
+def draw_rare(
+    count_L: np.ndarray, among_L: BoolArray, free_L: BoolArray, most: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Free labels from the rarer half of some labels: int64, ascending, `most` at most; perhaps none.
+
+    Args:
+        count_L: int64 (L,), training documents.
+        among_L: bool (L,), the labels whose median count divides the rarer half from the other.
+        free_L: bool (L,), those that may be drawn.
+        most: labels.
+        rng: of the draw.
+    """
+    rare_L = free_L & (count_L <= (np.median(count_L[among_L]) if among_L.any() else 0))
+    return np.sort(rng.permutation(np.flatnonzero(rare_L))[:most])
