@@ -32,6 +32,7 @@ NAMES = {
     "blend": "the blend beside its members: debtags with OF-DE, attack_procedures, eurlex_triples, gnd_tibcore",
     "xml0": "ConSE, label fusion, the semantic module and XML0 on unseen labels",
     "subsets": "label fusion: branch and bound beside exhaustive search, 4 to 30 labels",
+    "label_doctor": "what the label doctor finds in five label sets, and what ill labels cost",
     "growth": "time a document and memory from a thousand to a million labels, as a plot",
     "tree_memory": "a 200,000-label model in two processes: shared memory, opening, imports, compilation",
     "cluster_labels": "a million labels cut into a tree: memory, CPU seconds, likeness beside PECOS's",
