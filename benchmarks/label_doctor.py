@@ -5,14 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ofde import ENCODER, source_of
+from benchmarks.ofde import source_of
 from benchmarks.xrlinear import STATIC
 from raytagger.doctor.visit import Health, Trial, examine_labels
 from raytagger.recipes.fit import fit
-from raytagger.settings import FitRun, OutputSettings, SearchSettings
+from raytagger.settings import EncoderSettings, FitRun, OutputSettings, SearchSettings
 from raytagger.tables import table
 
 DATA = "debtags"
+ENCODER = EncoderSettings()
 SETS = {
     "debtags": ENCODER,
     "attack_procedures": ENCODER,

@@ -25,6 +25,7 @@ import scipy.sparse as sp
 
 from raytagger.bundle.features import load_features, take_rows
 from raytagger.bundle.format import Opened, open_folder
+from raytagger.bundle.loaded import Loaded
 from raytagger.bundle.panel import Panel, from_dict, raised, spread
 from raytagger.bundle.tagger import Tagger
 from raytagger.calibration import Thresholds
@@ -89,14 +90,9 @@ class BlendExplanation:
 
 
 @dataclass(frozen=True)
-class BlendTagger:
+class BlendTagger(Loaded):
     """Several taggers as one; see `Tagger` for the attributes it shares with all kinds."""
 
-    bundle_id: str
-    manifest: dict[str, Any]
-    labels: LabelSet
-    train_count_L: np.ndarray
-    run: FitRun
     names: tuple[str, ...]
     members: tuple[Tagger, ...]
     full: Panel
@@ -106,11 +102,6 @@ class BlendTagger:
     thresholds: Thresholds
     unseen_bias: float
     overlap: Overlap = field(repr=False)
-
-    @property
-    def keep_k(self) -> int:
-        """Tags kept a document."""
-        return self.run.search.k
 
     @property
     def threshold(self) -> float | None:
@@ -155,10 +146,6 @@ class BlendTagger:
             better = self._search(self.full, every, features.words_BV[asked], k, allowed_L)
             found.label_BK[asked], found.score_BK[asked] = better.label_BK, better.score_BK
         return found
-
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        """See `Tagger.tag`."""
-        return self.search(self.encode(texts), k)
 
     def keep(self, scores: Scores, k: int | None = None) -> Scores:
         """See `Tagger.keep`: by the thresholds chosen on validation documents."""

@@ -14,16 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from raytagger.bundle.format import Opened
 from raytagger.bundle.frozen import predictable
+from raytagger.bundle.loaded import Loaded
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
 from raytagger.schema import BoolArray, FloatArray, Scores
-from raytagger.search import DenseSearch, keep_tags, open_index
+from raytagger.search import DenseSearch, open_index
 from raytagger.settings import FitRun, make_run
 from raytagger.store import Store
 
@@ -36,29 +37,14 @@ class DenseFeatures(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DenseTagger:
+class DenseTagger(Loaded):
     """A trained encoder over projected labels; see `Tagger` for the attributes it shares with all kinds."""
 
-    bundle_id: str
-    manifest: dict[str, Any]
-    labels: LabelSet
-    train_count_L: np.ndarray
-    run: FitRun
     encoder: Encoder
     dense: DenseSearch
     weight_DE: FloatArray
     bias_D: FloatArray
     label_encoder: Callable[[], Encoder]
-
-    @property
-    def keep_k(self) -> int:
-        """Tags kept a document."""
-        return self.run.search.k
-
-    @property
-    def threshold(self) -> float | None:
-        """The least score of a tag."""
-        return self.run.search.threshold
 
     def encode(self, texts: Sequence[str]) -> DenseFeatures:
         """See `Tagger.encode`."""
@@ -70,14 +56,6 @@ class DenseTagger:
         if allowed_L is not None:
             allowed = allowed & allowed_L
         return self.dense.search(features.doc_BD, allowed, k)
-
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        """See `Tagger.tag`."""
-        return self.search(self.encode(texts), k)
-
-    def keep(self, scores: Scores, k: int | None = None) -> Scores:
-        """See `Tagger.keep`."""
-        return keep_tags(scores, k or self.keep_k, self.threshold)
 
     def forgetting(self, hidden_L: BoolArray) -> DenseTagger | None:
         """See `Tagger.forgetting`: what the encoder learnt of a label stays in it."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from raytagger.bundle.format import Opened
+from raytagger.bundle.loaded import Loaded
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, open_encoder
 from raytagger.errors import SettingsError
@@ -22,7 +23,6 @@ from raytagger.search import (
     Scorer,
     SparseLabels,
     SparseScorer,
-    keep_tags,
     open_index,
     search_exact,
 )
@@ -43,32 +43,17 @@ class FrozenFeatures(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FrozenTagger:
+class FrozenTagger(Loaded):
     """A tagger without training; see `Tagger` for the attributes it shares with all kinds.
 
     `search.kind`: `dense` cosine of embeddings, `tfidf` cosine of term weights, `mean` of the two, `bm25`, or
     `popularity` (the labels' training counts, the same for every document).
     """
 
-    bundle_id: str
-    manifest: dict[str, Any]
-    labels: LabelSet
-    train_count_L: np.ndarray
-    run: FitRun
     encoder: Encoder | None
     dense: DenseSearch | None
     vocabulary: Vocabulary | None
     terms: SparseLabels | None
-
-    @property
-    def keep_k(self) -> int:
-        """Tags kept a document."""
-        return self.run.search.k
-
-    @property
-    def threshold(self) -> float | None:
-        """The least score of a tag."""
-        return self.run.search.threshold
 
     def encode(self, texts: Sequence[str]) -> FrozenFeatures:
         """See `Tagger.encode`."""
@@ -85,14 +70,6 @@ class FrozenTagger:
         if self.dense is not None and features.doc_BD is not None and features.doc_BV is None:
             return self.dense.search(features.doc_BD, allowed, k)
         return search_exact(self._scorers(features), features.documents, allowed, k)
-
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        """See `Tagger.tag`."""
-        return self.search(self.encode(texts), k)
-
-    def keep(self, scores: Scores, k: int | None = None) -> Scores:
-        """See `Tagger.keep`."""
-        return keep_tags(scores, k or self.keep_k, self.threshold)
 
     def forgetting(self, hidden_L: BoolArray) -> FrozenTagger:
         """See `Tagger.forgetting`: nothing but the counts was learnt of a label."""

@@ -16,18 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from raytagger.bundle.format import Opened
 from raytagger.bundle.frozen import predictable
+from raytagger.bundle.loaded import Loaded
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, open_encoder
 from raytagger.errors import SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
-from raytagger.search import DenseScorer, Scorer, SparseLabels, SparseScorer, keep_tags, search_exact
+from raytagger.search import DenseScorer, Scorer, SparseLabels, SparseScorer, search_exact
 from raytagger.search.beam import BeamSearch, warm
 from raytagger.search.ensemble import average
 from raytagger.search.layout import open_layout
@@ -121,29 +122,14 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class TreeTagger:
+class TreeTagger(Loaded):
     """A trained tree (or several); see `Tagger` for the attributes it shares with all kinds."""
 
-    bundle_id: str
-    manifest: dict[str, Any]
-    labels: LabelSet
-    train_count_L: np.ndarray
-    run: FitRun
     terms: TfIdf
     trees: tuple[BeamSearch, ...]
     encoder: Encoder | None
     label_LE: FloatArray | None
     scale: TextScale
-
-    @property
-    def keep_k(self) -> int:
-        """Tags kept a document."""
-        return self.run.search.k
-
-    @property
-    def threshold(self) -> float | None:
-        """The least score of a tag."""
-        return self.run.search.threshold
 
     @cached_property
     def trained_L(self) -> BoolArray:
@@ -178,10 +164,6 @@ class TreeTagger:
     def blank(self, texts: Sequence[str]) -> BoolArray:
         """Bool (B,), texts without any known term: they get the labels that are frequent."""
         return np.diff(self.terms.rows(texts).row_B1) == 0
-
-    def keep(self, scores: Scores, k: int | None = None) -> Scores:
-        """See `Tagger.keep`."""
-        return keep_tags(scores, k or self.keep_k, self.threshold)
 
     def forgetting(self, hidden_L: BoolArray) -> TreeTagger:
         """See `Tagger.forgetting`: their rankers are passed over, and their texts are searched instead."""

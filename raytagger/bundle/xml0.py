@@ -23,6 +23,7 @@ from scipy.special import expit
 
 from raytagger.bundle.format import Opened, open_folder
 from raytagger.bundle.frozen import predictable
+from raytagger.bundle.loaded import Loaded
 from raytagger.bundle.tagger import Tagger
 from raytagger.calibration import Curve
 from raytagger.corpus import LabelSet
@@ -30,7 +31,6 @@ from raytagger.encoders import Encoder, open_encoder
 from raytagger.encoders.encoder import Embedded
 from raytagger.errors import BundleError, SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
-from raytagger.search import keep_tags
 from raytagger.search.fusion import Fusion, FusionOptions, fuse, fused_labels
 from raytagger.settings import FitRun, make_run
 from raytagger.store import Store, read_manifest
@@ -128,30 +128,15 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Xml0Tagger:
+class Xml0Tagger(Loaded):
     """Label fusion over a base; see `Tagger` for the attributes it shares with all kinds."""
 
-    bundle_id: str
-    manifest: dict[str, Any]
-    labels: LabelSet
-    train_count_L: np.ndarray
-    run: FitRun
     base: Tagger
     encoder: Encoder
     label_LE: FloatArray
     curve: Curve | None
     mixture: Mixture
     options: FusionOptions
-
-    @property
-    def keep_k(self) -> int:
-        """Tags kept a document."""
-        return self.run.search.k
-
-    @property
-    def threshold(self) -> float | None:
-        """The least probability of a tag."""
-        return self.run.search.threshold
 
     @cached_property
     def seen_L(self) -> BoolArray:
@@ -179,14 +164,6 @@ class Xml0Tagger:
         seen = fusable if everything else self.search_seen(features.base, k, allowed)
         unseen_J = np.flatnonzero(self._answerable & ~self.seen_L & allowed)
         return merge_disjoint(seen, self._search_unseen(features.doc_BE, fusable.top(most), unseen_J, k), k)
-
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        """See `Tagger.tag`."""
-        return self.search(self.encode(texts), k)
-
-    def keep(self, scores: Scores, k: int | None = None) -> Scores:
-        """See `Tagger.keep`."""
-        return keep_tags(scores, k or self.keep_k, self.threshold)
 
     def forgetting(self, hidden_L: BoolArray) -> Xml0Tagger | None:
         """See `Tagger.forgetting`: as the base can."""
