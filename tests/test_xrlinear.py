@@ -181,6 +181,24 @@ def test_a_new_label_is_found_by_its_text_and_changes_no_other_score(deep):
                 assert scores[label] == pytest.approx(score, abs=1e-6)
 
 
+@pytest.mark.parametrize("which", ["flat", "deep"])
+def test_a_forgotten_label_is_found_by_its_text_alone(which, request):
+    tagger = opened(request.getfixturevalue(which))
+    hidden_L = np.zeros(len(tagger.labels), bool)
+    hidden_L[np.flatnonzero(tagger.trained_L)[::3]] = True
+    forgetful = tagger.forgetting(hidden_L)
+    features = tagger.encode(["Prune plums in high summer.", "A loaf of sourdough", "Sharpening kitchen knives"])
+    found, everything = forgetful.search(features, 60), np.ones(len(tagger.labels), bool)
+    for row in found.label_BK:
+        named = row[row != PAD]
+        assert len(set(named.tolist())) == len(named)
+    allowed = forgetful.search(features, 60, everything)
+    assert (found.label_BK == allowed.label_BK).all()
+    by_text = forgetful.search(features, 60, hidden_L)
+    trained = tagger.search(features, 60, hidden_L)
+    assert (by_text.score_BK != trained.score_BK).any()
+
+
 def test_an_explanation_adds_up(flat, deep):
     for uri in (flat, deep):
         tagger = opened(uri)

@@ -157,18 +157,23 @@ class BlendTagger(Loaded):
         if any(member is None for member in members):
             return None
         kept = tuple(member for member in members if member is not None)
-        return replace(self, members=kept, train_count_L=np.where(hidden_L, 0, self.train_count_L))
+        usual_M2L, fresh = self.usual_M2L.copy(), np.flatnonzero(hidden_L & self.seen_L)
+        for number, (member, sample) in enumerate(zip(kept, self.samples, strict=True)):
+            usual_M2L[number][:, fresh] = usual_scores(member, sample, fresh, len(hidden_L))
+        count_L = np.where(hidden_L, 0, self.train_count_L)
+        return replace(self, members=kept, train_count_L=count_L, usual_M2L=usual_M2L)
 
     def with_labels(self, newer: LabelSet) -> BlendTagger:
         """See `Tagger.with_labels`: every member takes them, and learns how they score documents of the corpus."""
         merged = self.labels.merged(newer)
         old, texts = self.labels.full_texts, merged.full_texts
-        changed = np.array([row >= len(old) or text != old[row] for row, text in enumerate(texts)], bool)
         added = len(texts) - len(old)
+        changed = np.array([row >= len(old) or text != old[row] for row, text in enumerate(texts)], bool)
+        back = merged.active_L & ~np.append(self.labels.active_L, np.ones(added, bool))
         counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
         members = tuple(member.with_labels(newer) for member in self.members)
         usual_M2L = np.pad(self.usual_M2L, ((0, 0), (0, 0), (0, added)))
-        fresh = np.flatnonzero(changed & (counts == 0))
+        fresh = np.flatnonzero((changed | back) & (counts == 0))
         if len(fresh):
             for number, (member, sample) in enumerate(zip(members, self.samples, strict=True)):
                 usual_M2L[number][:, fresh] = usual_scores(member, sample, fresh, len(texts))
@@ -293,6 +298,7 @@ class _Once:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder, self._read = encoder, dict[str, Embedded]()
+        self.identity = encoder.identity
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
         if prompt not in self._read:
@@ -305,6 +311,8 @@ def usual_scores(member: Tagger, sample: Any, label_J: np.ndarray, labels: int) 
 
     Of many labels a smaller part of the documents is looked at, in the order of the sample.
     """
+    if not len(label_J):
+        return np.zeros((2, 0), np.float32)
     looked_at = min(len(sample.cut_B), max(FEWEST_LOOKED_AT, PAIRS_LOOKED_AT // max(len(label_J), 1)))
     found = member.search(take_rows(sample, np.arange(looked_at)), len(label_J), spread(label_J, labels))
     filled_BK = found.label_BK != PAD

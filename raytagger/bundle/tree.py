@@ -130,6 +130,7 @@ class TreeTagger(Loaded):
     encoder: Encoder | None
     label_LE: FloatArray | None
     scale: TextScale
+    forgetful: bool = False  # the trees hold labels that count as untrained
 
     @cached_property
     def trained_L(self) -> BoolArray:
@@ -167,7 +168,7 @@ class TreeTagger(Loaded):
 
     def forgetting(self, hidden_L: BoolArray) -> TreeTagger:
         """See `Tagger.forgetting`: their rankers are passed over, and their texts are searched instead."""
-        return replace(self, train_count_L=np.where(hidden_L, 0, self.train_count_L))
+        return replace(self, train_count_L=np.where(hidden_L, 0, self.train_count_L), forgetful=True)
 
     def with_labels(self, newer: LabelSet) -> TreeTagger:
         """See `Tagger.with_labels`: new labels are found by their text; trained ones keep their weights."""
@@ -263,7 +264,7 @@ class TreeTagger(Loaded):
 
     @cached_property
     def _all_trained_answerable(self) -> bool:
-        return bool(self._answerable[self.trained_L].all())
+        return not self.forgetful and bool(self._answerable[self.trained_L].all())
 
     @cached_property
     def _answerable_trained(self) -> BoolArray:

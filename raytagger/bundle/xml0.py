@@ -166,9 +166,9 @@ class Xml0Tagger(Loaded):
         return merge_disjoint(seen, self._search_unseen(features.doc_BE, fusable.top(most), unseen_J, k), k)
 
     def forgetting(self, hidden_L: BoolArray) -> Xml0Tagger | None:
-        """See `Tagger.forgetting`: as the base can."""
+        """See `Tagger.forgetting`: as the base can; what a sentence encoder learnt of pairs stays in it."""
         base = self.base.forgetting(hidden_L)
-        if base is None:
+        if base is None or (self.run.xml0.pairs and (hidden_L & self.seen_L).any()):
             return None
         return replace(self, base=base, train_count_L=np.where(hidden_L, 0, self.train_count_L))
 

@@ -36,7 +36,7 @@ from raytagger.recipes.blend_cascade import check_cascade
 from raytagger.recipes.blend_learn import Learnt, learn
 from raytagger.recipes.fitted import Fitted, check_places
 from raytagger.recipes.inside import INSIDE, fit_inside
-from raytagger.settings import FitRun, to_values
+from raytagger.settings import FitRun, ThresholdSettings, to_values
 from raytagger.store import Store
 
 
@@ -71,6 +71,16 @@ def check_blend(run: FitRun) -> None:
     """
     check_places(run)
     check_thresholds(run.threshold, run.search.k)
+    fixed = run.search.threshold
+    if fixed is not None and not 0 <= fixed <= 1:
+        raise SettingsError("search.threshold", got=fixed, expected="a probability, 0 to 1")
+    if fixed is not None and run.threshold.mode not in (ThresholdSettings.mode, "fixed"):
+        raise SettingsError(
+            f"search.threshold = {fixed} contradicts threshold.mode",
+            got=run.threshold.mode,
+            expected="one of the two",
+            remedy="Leave search.threshold unset, or set threshold.mode = 'fixed'.",
+        )
     if not run.source.documents:
         raise SettingsError("source.documents is empty", expected="labelled documents with a validation split")
     if not run.blend.members and not run.blend.methods:

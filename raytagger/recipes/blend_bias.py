@@ -16,7 +16,7 @@ from scipy.special import expit
 from raytagger import metrics
 from raytagger.bundle.panel import log_odds, raised, spread
 from raytagger.calibration import Curve, fit_curve
-from raytagger.schema import PAD, Scores
+from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.search.blend import Candidates, ranked
 from raytagger.vectors import merge_disjoint
 
@@ -65,16 +65,27 @@ class Point(NamedTuple):
 
 
 class _Shown(NamedTuple):
-    """Pairs among the first ten: chance, right, whether the label is hidden, and how many pairs each stands for."""
+    """Pairs among the first ten: chance, right, is the label hidden, how many each stands for, its document."""
 
     chance_P: np.ndarray
     right_P: np.ndarray
     hidden_P: np.ndarray
     weight_P: np.ndarray
+    document_P: np.ndarray
 
-    def errors(self, curve: Curve | None) -> tuple[float, float]:
+    def curve(self, of_P: BoolArray) -> Curve:
+        """From the log odds of some pairs' chances to what is true of them."""
+        return fit_curve(log_odds(self.chance_P[of_P]), self.right_P[of_P], self.weight_P[of_P])
+
+    def held_out(self) -> np.ndarray:
+        """What is shown by curves that were fitted on the other half of the documents, float64 (P,)."""
+        told_P, odd_P = np.zeros(len(self.chance_P)), self.document_P % 2 == 1
+        for half_P in (odd_P, ~odd_P):
+            told_P[half_P] = self.curve(~half_P).probability(log_odds(self.chance_P[half_P]))
+        return told_P
+
+    def errors(self, chance_P: np.ndarray) -> tuple[float, float]:
         """The calibration error of hidden and of seen labels; NaN without any."""
-        chance_P = self.chance_P if curve is None else curve.probability(log_odds(self.chance_P))
         hidden, seen = (
             metrics.expected_calibration_error(chance_P[of_P], self.right_P[of_P])
             for of_P in (self.hidden_P, ~self.hidden_P)
@@ -158,10 +169,9 @@ def _point(
         zsr.append(metrics.zsr_at(scores, gold, one.hidden_L, 10))
         parts.append(_shown(scores, gold, one.hidden_L, unseen_L))
     pairs = _Shown(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-    curve, errors = None, pairs.errors(None)
+    curve, errors = None, pairs.errors(pairs.chance_P)
     if errors[0] > most_error and pairs.hidden_P.sum() >= FEWEST_HIDDEN:
-        curve = fit_curve(log_odds(pairs.chance_P), pairs.right_P, pairs.weight_P)
-        errors = pairs.errors(curve)
+        curve, errors = pairs.curve(pairs.weight_P > 0), pairs.errors(pairs.held_out())
     found = (metrics.mean_defined(np.array(ndcg)), metrics.mean_defined(np.concatenate(zsr)), *errors)
     values = [None if np.isnan(value) else float(value) for value in found]
     return Point(bias, *values, shown=curve)
@@ -175,7 +185,8 @@ def _shown(scores: Scores, gold: sp.csr_matrix, hidden_L: np.ndarray, unseen_L: 
     hidden_P = hidden_L[label_BK[known_BK]]
     each = max(1.0, unseen_BK.sum() / max(int(hidden_P.sum()), 1))
     right_P = metrics.hits(scores, gold)[known_BK]
-    return _Shown(scores.score_BK[known_BK], right_P, hidden_P, np.where(hidden_P, each, 1.0))
+    weight_P = np.where(hidden_P, each, 1.0)
+    return _Shown(scores.score_BK[known_BK], right_P, hidden_P, weight_P, np.nonzero(known_BK)[0])
 
 
 def _among(candidates: Candidates, allowed_L: np.ndarray) -> np.ndarray:

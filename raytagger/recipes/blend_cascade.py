@@ -11,10 +11,11 @@ from raytagger import metrics
 from raytagger.bundle import Tagger
 from raytagger.bundle.panel import Cascade, sureness
 from raytagger.errors import SettingsError
-from raytagger.schema import Scores
+from raytagger.schema import BoolArray, Scores
 from raytagger.settings import FitRun
 
 PENALTY = 1.0
+NOTHING = -1e9  # no document is expected to gain less
 FEWEST_DOCUMENTS = 50
 
 
@@ -27,8 +28,13 @@ class Saving(NamedTuple):
 
 
 def cheap_members(members: Sequence[Tagger]) -> list[int]:
-    """Members without an encoder."""
-    return [number for number, member in enumerate(members) if getattr(member, "encoder", None) is None]
+    """Members without an encoder, and without a member or base that has one."""
+    return [number for number, member in enumerate(members) if not _reads_vectors(member)]
+
+
+def _reads_vectors(member: Tagger) -> bool:
+    inside = (*getattr(member, "members", ()), getattr(member, "base", None))
+    return getattr(member, "encoder", None) is not None or any(one and _reads_vectors(one) for one in inside)
 
 
 def check_cascade(run: FitRun, members: Sequence[Tagger], names: Sequence[str]) -> None:
@@ -49,7 +55,8 @@ def fit_cascade(cheap: Scores, full: Scores, gold: object, fold_B: np.ndarray, l
     """Which documents are left to the cheap members.
 
     The gain in nDCG@5 is regressed on how sure the cheap ranking is; documents of least expected gain are skipped,
-    as many as lose at most `loss` in all, judged by expectations that were fitted on other documents.
+    as many as lose at most `loss` in all. What is reported is by folds: neither the regression nor where it is cut
+    has seen the documents. If they lose more than `loss`, the cut is made for half of it, and so on.
 
     Args:
         cheap: the cheap members' ranking of B validation documents.
@@ -66,15 +73,30 @@ def fit_cascade(cheap: Scores, full: Scores, gold: object, fold_B: np.ndarray, l
         held_B = fold_B == fold
         weight_F, offset = _ridge(fact_BF[~held_B], gain_B[~held_B])
         expected_B[held_B] = fact_BF[held_B] @ weight_F + offset
-    order_B = np.argsort(expected_B, kind="stable")
-    lost_B = np.cumsum(gain_B[order_B]) / max(len(gain_B), 1)
-    fits = np.flatnonzero(lost_B <= loss)
-    skipped = int(fits[-1]) + 1 if len(fits) and len(gain_B) >= FEWEST_DOCUMENTS else 0
     weight_F, offset = _ridge(fact_BF, gain_B)
-    least = float(expected_B[order_B[skipped - 1]]) if skipped else -np.inf
-    lost = float(lost_B[skipped - 1]) if skipped else 0.0
-    share = skipped / max(len(gain_B), 1)
-    return Saving(Cascade(weight_F, offset, max(least, -1e9)), share, lost)
+    for part in (1.0, 0.5, 0.25):
+        skipped_B = _held_out(expected_B, gain_B, fold_B, part * loss)
+        lost = float(gain_B[skipped_B].sum()) / max(len(gain_B), 1)
+        if lost <= loss and len(gain_B) >= FEWEST_DOCUMENTS:
+            least = _cut(expected_B, gain_B, part * loss)
+            return Saving(Cascade(weight_F, offset, least), float(skipped_B.mean()), lost)
+    return Saving(Cascade(weight_F, offset, NOTHING), 0.0, 0.0)
+
+
+def _held_out(expected_B: np.ndarray, gain_B: np.ndarray, fold_B: np.ndarray, loss: float) -> BoolArray:
+    """Documents that are skipped by a cut that was made on the others."""
+    skipped_B = np.zeros(len(gain_B), bool)
+    for fold in np.unique(fold_B):
+        held_B = fold_B == fold
+        skipped_B[held_B] = expected_B[held_B] <= _cut(expected_B[~held_B], gain_B[~held_B], loss)
+    return skipped_B
+
+
+def _cut(expected_B: np.ndarray, gain_B: np.ndarray, loss: float) -> float:
+    """The greatest expected gain of the documents that are skipped; far below any where none is."""
+    order_B = np.argsort(expected_B, kind="stable")
+    fits = np.flatnonzero(np.cumsum(gain_B[order_B]) <= loss * len(gain_B))
+    return float(expected_B[order_B[fits[-1]]]) if len(fits) else NOTHING
 
 
 def _ridge(fact_BF: np.ndarray, gain_B: np.ndarray) -> tuple[np.ndarray, float]:

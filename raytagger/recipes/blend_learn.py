@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
 from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
 from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
-from raytagger.recipes.blend_documents import Chosen, choose_documents, survey
+from raytagger.recipes.blend_documents import Chosen, Surveyed, choose_documents, survey
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
 from raytagger.schema import PAD, BoolArray, Scores
@@ -29,7 +30,7 @@ from raytagger.search.overlap import Overlap
 from raytagger.settings import FitRun
 from raytagger.store import Store
 
-SAMPLE = 2000  # documents at most by which a label's usual scores are known
+SAMPLE, FEWEST_SAMPLE = 2000, 50  # documents by which a label's usual scores are known
 TIMED = 64
 NO_CURVE = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "prior")
 
@@ -80,16 +81,16 @@ def learn(
         CorpusError: no validation document has a label of the label set.
     """
     surveyed = survey(run, store, labels, report, progress)
-    count_L = np.max([member.train_count_L for member in members], axis=0)
+    count_L = np.max([_trained(member, surveyed) for member in members], axis=0)
     usable_L = predictable(labels)
     pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
-    chosen = _sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
+    chosen, sample = _sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
     say(
         f"{int(chosen.validation_B.sum()):,} validation documents; {len(pseudo_J)} seen labels stand in for "
         f"unseen ones on {len(chosen.texts):,} documents"
     )
     draft = _draft(run, labels, members, names, count_L)
-    slabs = _encode(draft, chosen, progress)
+    slabs = _encode(draft, chosen.texts, sample, progress)
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
     unseen_J = np.flatnonzero(usable_L & (count_L == 0))
     draft = replace(draft, samples=slabs[0].members)
@@ -98,7 +99,9 @@ def learn(
     _tell(fit, names, say)
     asked, most = run.blend.unseen_bias, run.blend.most_error
     curve = bias_curve(fit.both, pseudo_J, unseen_J, most, sorted({*BIASES, asked or 0.0}))
-    bias = choose_bias(curve, most, run.blend.seen_loss) if asked is None else asked
+    measured = fit.guessed.odds_DC is not None
+    usual = choose_bias(curve, most, run.blend.seen_loss) if measured else 0.0
+    bias = usual if asked is None else asked
     fit = fit._replace(panel=fit.panel._replace(shown=_at(curve, bias).shown))
     say(f"unseen bias {bias:.2f}: {_line(_at(curve, bias))}; without it {_line(_at(curve, 0.0))}")
     cheap, saving = _cascade(run, material, fit, bias, say)
@@ -110,21 +113,30 @@ def learn(
         draft, full=fit.panel, cheap=cheap, usual_M2L=usual_M2L, unseen_bias=bias, thresholds=kept.thresholds
     )
     facts = _facts(run, material, fit, curve, bias, saving) | {"thresholds": kept.report}
-    calibrated = fit.joined.curve.how != "prior" and (fit.guessed.odds_DC is not None or not len(unseen_J))
+    calibrated = fit.joined.curve.how != "prior" and (measured or not len(unseen_J))
     return Learnt(tagger, calibrated, len(slabs[0].cut_B), facts)
 
 
-def _sample_first(chosen: Chosen) -> Chosen:
-    """The documents of usual scores stand first."""
-    first = np.flatnonzero(chosen.usual_B)[:SAMPLE]
+def _trained(member: Tagger, surveyed: Surveyed) -> np.ndarray:
+    """int64 (L,): a frozen member learnt nothing of labels, and may have counted validation documents."""
+    if member.manifest["kind"] != "frozen":
+        return member.train_count_L
+    return np.asarray(surveyed.gold[surveyed.train_N].sum(axis=0)).ravel().astype(np.int64)
+
+
+def _sample_first(chosen: Chosen) -> tuple[Chosen, int]:
+    """The documents of usual scores stand first, and how many they are: any documents where too few are drawn."""
+    first = np.flatnonzero(chosen.usual_B)
+    first = (first if len(first) >= FEWEST_SAMPLE else np.arange(len(chosen.texts)))[:SAMPLE]
     order = np.concatenate([first, np.setdiff1d(np.arange(len(chosen.texts)), first)])
-    return Chosen(
+    ordered = Chosen(
         [chosen.texts[row] for row in order],
         sp.csr_matrix(chosen.gold[order]),
         chosen.validation_B[order],
         chosen.usual_B[order],
         chosen.weight_B[order],
     )
+    return ordered, len(first)
 
 
 def _draft(
@@ -153,12 +165,12 @@ def _draft(
     )
 
 
-def _encode(draft: BlendTagger, chosen: Chosen, progress: Progress) -> list[BlendFeatures]:
-    size = max(1, min(SAMPLE, int(chosen.usual_B.sum())))
+def _encode(draft: BlendTagger, texts: list[str], sample: int, progress: Progress) -> list[BlendFeatures]:
+    """Features in slabs, the sample first."""
     slabs = []
-    for start in range(0, len(chosen.texts), size):
-        slabs.append(draft.encode(chosen.texts[start : start + size]))
-        progress("blending", min(start + size, len(chosen.texts)))
+    for start, stop in pairwise([0, *range(sample, len(texts), SAMPLE), len(texts)]):
+        slabs.append(draft.encode(texts[start:stop]))
+        progress("blending", stop)
     return slabs
 
 
@@ -212,8 +224,6 @@ def _pseudo(material: _Material, panel: Panel, words_NV: sp.csr_matrix) -> tuple
 
 
 def _usual(members: Sequence[Tagger], samples: Sequence[Any], label_J: np.ndarray, labels: int) -> np.ndarray:
-    if not len(label_J):
-        return np.zeros((len(members), 2, 0), np.float32)
     return np.stack(
         [usual_scores(member, sample, label_J, labels) for member, sample in zip(members, samples, strict=True)]
     )

@@ -2,7 +2,7 @@
 
 Every way is tried on validation documents that it was not fitted on: each member alone, the mean of their log odds,
 gates over log odds alone and over all facts. The best one by nDCG@5 is taken, so that a blend is not worse than its
-best member.
+best member. (The curve that makes log odds of a member's scores, which changes no order, is fitted on all of them.)
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def member_curves(candidates: Candidates, right_BC: BoolArray) -> tuple[Curve, .
 def join_seen(pairs: Pairs, curves: tuple[Curve, ...]) -> Joined:
     """Chooses the way, and calibrates what it gives.
 
-    Where too little is known to calibrate a member (`how` = `prior`), members are joined by their ranks alone.
+    Where too little is known to calibrate any member (`how` = `prior`), members are joined by their ranks alone.
     """
     ways = _ways(pairs, curves)
     held = {name: _cross_fitted(pairs, columns, fixed) for name, (columns, fixed) in ways.items()}
@@ -114,10 +114,11 @@ def join_seen(pairs: Pairs, curves: tuple[Curve, ...]) -> Joined:
 def _ways(pairs: Pairs, curves: tuple[Curve, ...]) -> dict[str, tuple[np.ndarray, Gate | None]]:
     """Names of ways; each fits a gate over some columns of the facts, or is a gate that needs no fit."""
     count, width = pairs.members, pairs.fact_BCF.shape[2]
-    if any(curve.how == "prior" for curve in curves):
+    told_M = np.array([curve.how != "prior" for curve in curves])
+    if not told_M.any():
         by_rank = np.zeros(width)
         by_rank[2 * count : 3 * count] = 1 / count
-        return {"ranks": (np.arange(0), Gate(by_rank, 0.0))}
+        return {"ranks of members": (np.arange(0), Gate(by_rank, 0.0))}
 
     def fixed(weight_M: np.ndarray) -> tuple[np.ndarray, Gate]:
         return np.arange(0), Gate(np.concatenate([weight_M, np.zeros(width - count)]), 0.0)
@@ -125,11 +126,13 @@ def _ways(pairs: Pairs, curves: tuple[Curve, ...]) -> dict[str, tuple[np.ndarray
     ways: dict[str, tuple[np.ndarray, Gate | None]] = {
         f"member {member}": fixed(np.eye(count)[member]) for member in range(count)
     }
-    if count > 1:
-        ways["mean"] = fixed(np.full(count, 1 / count))
-    ways["gate of log odds"] = (np.arange(count), None)
-    ways["gate of log odds and ranks"] = (np.r_[0:count, 2 * count : 3 * count], None)
-    ways["gate of all facts"] = (np.arange(width), None)
+    if told_M.sum() > 1:
+        ways["mean of members"] = fixed(told_M / told_M.sum())
+    # The log odds of the untold keep an order and say no more.
+    told, untold = np.flatnonzero(told_M), np.flatnonzero(~told_M)
+    ways["gate of log odds"] = (told, None)
+    ways["gate of log odds and ranks"] = (np.r_[told, 2 * count : 3 * count], None)
+    ways["gate of all facts"] = (np.setdiff1d(np.arange(width), np.r_[untold, count + untold]), None)
     return ways
 
 

@@ -76,7 +76,7 @@ def guess_unseen(pseudo: Pseudo | None, members: int, seed: int) -> Guessed:
     if pseudo is None or pseudo.right_DC[pseudo.known_DC].sum() < FEWEST_POSITIVES:
         weight_F = np.zeros(4 * members + 2)
         weight_F[:members] = FALLBACK_SLOPE / members
-        return Guessed(Gate(weight_F, FALLBACK_OFFSET), "mean, not calibrated", {}, None)
+        return Guessed(Gate(weight_F, FALLBACK_OFFSET), "mean of members, not calibrated", {}, None)
     fold_DC = _label_folds(pseudo, seed)
     ways = _ways(members, pseudo.fact_DCF.shape[2])
     held = {name: _cross_fitted(pseudo, way, fold_DC) for name, way in ways.items()}
@@ -90,7 +90,7 @@ def _ways(members: int, width: int) -> dict[str, np.ndarray]:
     one = np.eye(width)
     ways = {f"member {member}": one[:, [member]] for member in range(members)}
     if members > 1:
-        ways["mean"] = one[:, :members].mean(axis=1, keepdims=True)
+        ways["mean of members"] = one[:, :members].mean(axis=1, keepdims=True)
     ways["gate of unusual scores"] = one[:, :members]
     ways["gate of unusual scores and overlap"] = one[:, [*range(members), 4 * members]]
     ways["gate of all facts"] = one

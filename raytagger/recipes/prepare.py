@@ -135,7 +135,8 @@ def _read(
             ids += encoder.tokenize([run.encoder.prompt + text for text in part.texts]).ids
         gold += part.gold
         split += part.split
-    return _Corpus(Ragged.of(ids), to_matrix(gold, len(labels)), *part_by_split(run, split))
+    matrix = to_matrix(gold, len(labels))
+    return _Corpus(Ragged.of(ids), matrix, *part_by_split(run, split, np.diff(matrix.indptr) > 0))
 
 
 def _assemble(

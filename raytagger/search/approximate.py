@@ -74,7 +74,7 @@ class DenseSearch:
 
     def search(self, doc_BD: FloatArray, allowed_L: BoolArray, k: int) -> Scores:
         """The k best of the allowed labels, as `search_exact` has them."""
-        if self.index is None or k > self.index.labels:
+        if self.index is None or k > min(self.index.labels, FEW_ALLOWED):
             return search_exact([DenseScorer(doc_BD, self.label_LD)], len(doc_BD), allowed_L, k)
         if allowed_L.sum() <= FEW_ALLOWED:
             return _search_few(doc_BD, self.label_LD, np.flatnonzero(allowed_L), k)

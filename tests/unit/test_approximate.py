@@ -147,3 +147,14 @@ def test_without_faiss_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(CapacityError, match=r"raytagger\[cpu\]"):
         build_index(clusters(100), "hnsw", 0)
+
+
+def test_so_many_labels_are_searched_exactly(built):
+    """A row of candidates for each document would not fit into memory, and an index names near labels alone."""
+    label_LD, index, _ = built
+    doc_BD, allowed = approximate._moved(label_LD, 7)[:5], np.ones(len(label_LD), bool)
+    found, right = (
+        DenseSearch.over(label_LD, index).search(doc_BD, allowed, 2000),
+        exact(doc_BD, label_LD, allowed, 2000),
+    )
+    assert (found.label_BK == right.label_BK).all()

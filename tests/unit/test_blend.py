@@ -29,6 +29,7 @@ from raytagger.settings import (
     SearchSettings,
     SourceSettings,
     ThresholdSettings,
+    Xml0Settings,
 )
 from raytagger.store import Store
 from tests.corpora import STATIC, small_bundle
@@ -264,6 +265,64 @@ def test_the_cascade_asks_dear_members_about_doubtful_documents(cascade):
         assert found.label_BK[row].tolist() == expected.label_BK[row].tolist()
 
 
+# Members of members
+
+
+@pytest.mark.parametrize("base", ["tfidf", "mean"])
+def test_label_fusion_can_be_a_member(members, tmp_path, base):
+    fused = str(tmp_path / "fused")
+    fit(
+        FitRun(
+            method="xml0",
+            source=SOURCE,
+            encoder=STATIC,
+            xml0=Xml0Settings(members[base]),
+            output=OutputSettings(fused),
+        )
+    )
+    fit(run_over([members["bm25"], fused], tmp_path / "out"))
+    tagger = opened(tmp_path / "out")
+    assert tagger.names == ("bm25", "fused")
+    assert (tagger.tag(TEXTS, 5).label_BK[:3] != PAD).all()
+    dear = run_over([members["bm25"], fused], tmp_path / "cascade", blend={"cascade": True})
+    fit(dear)
+    cheap = opened(tmp_path / "cascade").cheap
+    assert cheap is not None
+    assert cheap.members == (0,)
+
+
+def test_a_forgotten_label_is_found_by_its_text(tagger):
+    """As well as a label that was never seen: among unseen ones it counts by how unusual its score is."""
+    documents = [one for one in lines_of("docs.jsonl") if one.get("split") == "val"]
+    index = tagger.labels.index
+    hidden_L = np.zeros(60, bool)
+    hidden_L[np.flatnonzero(tagger.seen_L)[::4]] = True
+    some = [one for one in documents if any(hidden_L[index[label]] for label in one["labels"])]
+    gold = to_matrix([[index[label] for label in one["labels"]] for one in some], 60)
+    forgetful = tagger.forgetting(hidden_L)
+    assert forgetful is not None
+    assert not (forgetful.seen_L & hidden_L).any()
+    found = forgetful.search(forgetful.encode([one["text"] for one in some]), 5, ~forgetful.seen_L)
+    assert metrics.mean_defined(metrics.ur_at(found, gold, ~forgetful.seen_L, 5)) > 0.5
+    changed_L = (forgetful.usual_M2L != tagger.usual_M2L).any(axis=(0, 1))
+    assert not (changed_L & ~hidden_L).any()
+    assert changed_L[hidden_L].mean() > 0.8
+
+
+def test_a_label_that_comes_back_is_found_as_if_it_had_stayed(three, made, tmp_path):
+    stayed = opened(made)
+    gone = np.flatnonzero(~stayed.seen_L)[:2]
+    status = tuple("retired" if label in gone else "active" for label in range(60))
+    retired = dataclasses.replace(OLD, status=status)
+    back = stayed.with_labels(retired).with_labels(OLD)
+    np.testing.assert_allclose(back.usual_M2L[:, :, gone], stayed.usual_M2L[:, :, gone], rtol=0.02, atol=0.02)
+    retired_usual = stayed.usual_M2L.copy()
+    retired_usual[:, 0, gone], retired_usual[:, 1, gone] = 0, 1  # as if the blend had been fitted without them
+    fitted = dataclasses.replace(stayed.with_labels(retired), usual_M2L=retired_usual)
+    again = fitted.with_labels(OLD)
+    np.testing.assert_allclose(again.usual_M2L[:, :, gone], stayed.usual_M2L[:, :, gone], rtol=0.02, atol=0.02)
+
+
 # What is too little to learn from
 
 
@@ -286,12 +345,36 @@ def test_without_labels_to_hide_unseen_ones_are_answered_all_the_same(tmp_path):
     tagger = opened(tmp_path / "out")
     assert tagger.manifest["pseudo_unseen"] == 0
     assert tagger.manifest["calibrated"] is False
-    assert tagger.manifest["guessed"]["way"] == "mean, not calibrated"
+    assert tagger.manifest["guessed"]["way"] == "mean of members, not calibrated"
     assert tagger.unseen_bias == 0
     found = tagger.search(tagger.encode(TEXTS), 5, ~tagger.seen_L)
     assert (found.label_BK[:3] != PAD).all()
     newer = tagger.with_labels(NEWER)
     assert newer.search(newer.encode([SAFFRON]), 1, ~newer.seen_L).label_BK[0, 0] == 60
+
+
+def test_no_bias_is_chosen_by_fewer_than_twenty_right_pairs(three, tmp_path):
+    documents, some = lines_of("docs.jsonl"), ("garden/pruning", "kitchen/knives", "first-aid/bleeding")
+    train = [one | {"labels": [some[row % 3]]} for row, one in enumerate(documents) if one.get("split") == "train"]
+    val = [one for one in documents if one.get("split") == "val" and not set(one["labels"]) & set(some)]
+    source = source_of(tmp_path, train[:12] + val)
+    fit(run_over(three, tmp_path / "out", source))
+    tagger = opened(tmp_path / "out")
+    assert tagger.manifest["pseudo_unseen"] > 0
+    assert tagger.manifest["guessed"]["way"] == "mean of members, not calibrated"
+    assert tagger.unseen_bias == 0
+    assert tagger.manifest["calibrated"] is False
+
+
+def test_usual_scores_come_from_validation_documents_where_there_are_no_others(three, tmp_path):
+    source = source_of(tmp_path, [one for one in lines_of("docs.jsonl") if one.get("split") == "val"])
+    fit(run_over(three, tmp_path / "out", source))
+    tagger = opened(tmp_path / "out")
+    unseen = np.flatnonzero(~tagger.seen_L)
+    assert len(tagger.samples[0].cut_B) > 20
+    deviation_J = tagger.usual_M2L[0, 1, unseen]
+    assert (deviation_J < 1).mean() > 0.8  # 1 is that of labels whose score never changes
+    assert (deviation_J > 0).all()
 
 
 def test_few_validation_documents_join_members_by_rank(three, tmp_path):
@@ -301,7 +384,7 @@ def test_few_validation_documents_join_members_by_rank(three, tmp_path):
     fit(run_over(three, tmp_path / "out", source, threshold=ThresholdSettings(mode="fixed", value=0.3)))
     tagger = opened(tmp_path / "out")
     assert tagger.threshold == 0.3
-    assert tagger.manifest["joined"]["way"] == "ranks"
+    assert tagger.manifest["joined"]["way"] == "ranks of members"
     assert tagger.manifest["calibrated"] is False
     features = tagger.encode(TEXTS)
     found = tagger.search(features, 5, tagger.seen_L)
@@ -373,6 +456,18 @@ def test_impossible_settings_are_refused(tmp_path, blend, message):
 def test_thresholds_that_contradict_are_refused(three, tmp_path, threshold, message):
     with pytest.raises(SettingsError, match=message):
         fit(run_over(three, tmp_path / "out", threshold=threshold))
+
+
+@pytest.mark.parametrize(
+    ("search", "threshold", "message"),
+    [
+        (SearchSettings(threshold=7.0), ThresholdSettings(), r"search\.threshold.*7\.0.*0 to 1"),
+        (SearchSettings(threshold=0.4), ThresholdSettings(mode="precision"), r"0\.4 contradicts threshold\.mode"),
+    ],
+)
+def test_a_threshold_that_is_none_or_set_twice_is_refused(three, tmp_path, search, threshold, message):
+    with pytest.raises(SettingsError, match=message):
+        fit(run_over(three, tmp_path / "out", search=search, threshold=threshold))
 
 
 @pytest.mark.parametrize("kinds", [("tfidf", "bm25"), ("mean",)])

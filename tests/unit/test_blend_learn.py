@@ -82,7 +82,7 @@ def test_members_that_know_different_things_are_better_together():
     results, pairs, joined = joined_of(rng, gold, (2.0, 2.0))
     alone = [ndcg(result, gold) for result in results]
     assert joined.ndcg[joined.way] == max(value for way, value in joined.ndcg.items() if way != "offsets of labels")
-    assert joined.ndcg["mean"] > max(alone) + 0.03
+    assert joined.ndcg["mean of members"] > max(alone) + 0.03
     assert [joined.ndcg[f"member {m}"] for m in range(2)] == pytest.approx(alone, abs=0.02)
     chance = expit(joined.odds_BC[pairs.filled_BC])
     assert chance.mean() == pytest.approx(pairs.right_BC[pairs.filled_BC].mean(), abs=0.02)
@@ -91,21 +91,22 @@ def test_members_that_know_different_things_are_better_together():
         assert pairs.right_BC[pairs.filled_BC][some].mean() == pytest.approx(chance[some].mean(), abs=0.07)
 
 
-def test_a_member_that_knows_nothing_costs_nothing():
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("seed", range(8))
+def test_a_member_that_knows_nothing_costs_nothing(seed):
+    rng = np.random.default_rng(seed)
     gold = gold_of(rng)
     results, pairs, joined = joined_of(rng, gold, (2.5, 0.0))
     best = ndcg(results[0], gold)
     assert (joined.ndcg[joined.way] or 0) >= best - 0.005
-    weight_M = np.abs(joined.gate.weight_F[:2])
-    assert weight_M[0] > 5 * weight_M[1]
+    adds_M = np.abs(joined.gate.weight_F[:2]) * pairs.fact_BCF[pairs.filled_BC][:, :2].std(axis=0)
+    assert adds_M[0] > 3 * adds_M[1]
     assert joined.gate.weight_F.shape == (pairs.fact_BCF.shape[2],)
 
 
 def test_with_too_few_right_pairs_members_are_joined_by_rank():
     rng = np.random.default_rng(2)
     _, pairs, joined = joined_of(rng, gold_of(rng, documents=8), (2.0, 2.0))
-    assert joined.way == "ranks"
+    assert joined.way == "ranks of members"
     np.testing.assert_allclose(joined.gate.odds(pairs.fact_BCF), pairs.candidates.rank_MBC.mean(axis=0), atol=1e-6)
 
 
@@ -169,7 +170,7 @@ def guessed_of(rng, gains, documents=300, right=None) -> tuple[Pseudo, Guessed]:
 
 def test_unseen_labels_are_guessed_by_what_members_know_together():
     pseudo, guessed = guessed_of(np.random.default_rng(0), (2.0, 2.0))
-    assert guessed.hit["mean"] > max(guessed.hit["member 0"], guessed.hit["member 1"]) + 0.05
+    assert guessed.hit["mean of members"] > max(guessed.hit["member 0"], guessed.hit["member 1"]) + 0.05
     assert guessed.hit[guessed.way] >= max(guessed.hit.values()) - GATE_LEAD
     assert guessed.way.startswith("gate")  # of equally good ways, one that weighs
     best_D = pseudo.fact_DCF[:, :, 0].argsort(axis=1)[:, ::-1]  # a member alone by hand: UR@1 and UR@5
@@ -181,7 +182,7 @@ def test_unseen_labels_are_guessed_by_what_members_know_together():
 
 def test_fewer_than_twenty_positives_are_not_fitted():
     pseudo, guessed = guessed_of(np.random.default_rng(0), (2.0, 2.0), right=19)
-    assert guessed.way == "mean, not calibrated"
+    assert guessed.way == "mean of members, not calibrated"
     assert guessed.odds_DC is None
     expected = FALLBACK_SLOPE * pseudo.fact_DCF[:, :, :2].mean(axis=2) + FALLBACK_OFFSET
     np.testing.assert_allclose(guessed.gate.odds(pseudo.fact_DCF), expected)
@@ -320,11 +321,29 @@ def rankings_of(rng, documents):
 def test_documents_without_gain_are_skipped():
     cheap, full, gold, sure_B = rankings_of(np.random.default_rng(0), 200)
     saving = fit_cascade(cheap, full, gold, np.arange(200) // 2 % 5, 0.002)
-    assert saving.share_skipped == pytest.approx(0.5)
+    assert 0.45 < saving.share_skipped <= 0.5
     assert saving.loss == pytest.approx(0.0)
     skipped_B = saving.cascade.gain(cheap) <= saving.cascade.least_gain
     assert not (skipped_B & ~sure_B).any()
     assert skipped_B[sure_B].mean() > 0.8
+
+
+def test_what_a_cascade_loses_is_told_by_documents_that_neither_rule_has_seen():
+    """Documents whose gain is chance alone: what a cut wins on its own documents it does not win on others."""
+    told, first = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        gold = gold_of(rng, 300, each=1)
+        cheap, full = (
+            Scores(one.label_BK, expit(one.score_BK)) for one in (said(rng, gold, 1.5), said(rng, gold, 1.5))
+        )
+        gain_B = metrics.ndcg_at(full, gold, 5) - metrics.ndcg_at(cheap, gold, 5)
+        saving = fit_cascade(cheap, full, gold, np.arange(300) % 5, 0.002)
+        told.append(saving.loss)
+        skipped_B = saving.cascade.gain(cheap) <= saving.cascade.least_gain
+        first.append(np.where(skipped_B, gain_B, 0).mean())
+    assert all(loss <= 0.002 for loss in told)
+    assert np.mean(told) < np.mean(first) + 0.01
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.02, 0.1])
@@ -338,8 +357,8 @@ def test_skipped_documents_lose_no_more_than_allowed(loss):
     assert saving.loss <= loss
     assert saving.share_skipped >= 0
     everything = fit_cascade(cheap, full, gold, np.arange(200) % 5, 1.0)
-    assert everything.share_skipped == 1
-    assert everything.loss == pytest.approx(ndcg(full, gold) - ndcg(cheap, gold))
+    assert everything.share_skipped > 0.98
+    assert everything.loss == pytest.approx(ndcg(full, gold) - ndcg(cheap, gold), abs=0.01)
     assert saving.share_skipped < 1
 
 
