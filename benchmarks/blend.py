@@ -216,10 +216,11 @@ def lost(blend: Evaluation, on_test: float) -> dict[str, float | None]:
     on_validation = blend.tagger.manifest["thresholds"].get("micro_F1")
     ranked = metrics.Ranked.concatenate(blend.ranked)
     rows = np.flatnonzero(ranked.in_ranking_B & (metrics.count_gold(ranked.gold) > 0))
-    both = merge_disjoint(ranked.seen, ranked.unseen, 10)
+    k = blend.tagger.keep_k
+    both = merge_disjoint(ranked.seen, ranked.unseen, k)
     scores = Scores(both.label_BK[rows], both.score_BK[rows])
     evidence = Evidence(ranked.group_B[rows], blend.tagger.train_count_L, 0, 0)
-    best = fit_thresholds(scores, ranked.gold[rows], ThresholdSettings(per_label="never"), 10, evidence)
+    best = fit_thresholds(scores, ranked.gold[rows], ThresholdSettings(per_label="never"), k, evidence)
     return {
         "to validation": None if on_validation is None else on_validation - on_test,
         "to the best threshold of test": best.report["micro_F1"] - on_test,
