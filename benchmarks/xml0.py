@@ -3,7 +3,8 @@
 One linear base a data set, fitted on terms; MiniLM as the encoder of label and document texts. All rows read the
 same features. The weight of XML0 is chosen on hidden seen labels, as `fit` does it: 0 unless the gain is beyond
 noise; `best weight` takes the best one on hidden labels all the same, and `equal weights` is the plain sum of
-deviations from the mean.
+deviations from the mean. ConSE and label fusion stand alone, as in the paper: a document without a seen label above
+the threshold has no answer by them, where the bundle would fall back to its semantic module.
 """
 
 import tempfile
@@ -24,7 +25,7 @@ from raytagger.bundle.xml0 import Xml0Features, Xml0Tagger
 from raytagger.corpus import read_documents, select_splits
 from raytagger.evaluate import gold_matrix, unseen_labels
 from raytagger.recipes.fit import fit
-from raytagger.schema import BoolArray
+from raytagger.schema import PAD, BoolArray
 from raytagger.settings import (
     ClusterSettings,
     EncoderSettings,
@@ -41,7 +42,8 @@ DATA = "debtags"
 SETS = ("debtags", "attack_procedures", "eurlex_triples")
 SPLITS = ("test", "zeroshot")
 ORDER = ("ConSE", "label fusion", "semantic", "XML0")  # of Table II, worst first
-KEYS = ("UR@1", "UR@5", "P@1", "P@3", "nDCG@3")
+KEYS = ("UR@1", "UR@5", "P@1", "P@3", "P@5", "nDCG@3", "nDCG@5")
+ALONE = ("ConSE", "label fusion")  # without the semantic module behind them
 DEPTH, SEED, SAMPLE = 5, 0, 100
 Values = dict[str, np.ndarray]
 
@@ -76,7 +78,7 @@ def measure_set(source: SourceSettings, name: str, folder: str, quick: bool) -> 
     seconds: dict[str, float] = {}
     for row, variant in variants(tagger).items():
         started = time.process_time()
-        found[row] = judge(variant, features, asked, unseen_L)
+        found[row] = judge(variant, features, asked, unseen_L, row in ALONE)
         seconds[row] = time.process_time() - started
     rows = {row: summed(values, asked.group_B) for row, values in found.items()}
     cells = [
@@ -102,7 +104,7 @@ def measure_set(source: SourceSettings, name: str, folder: str, quick: bool) -> 
         "hidden_labels": {"UR@1": tagger.manifest["metrics"]["validation"], "gain": tagger.manifest["gain"]},
         "n_documents": len(asked.texts),
         "n_unseen_labels": int(unseen_L.sum()),
-        "n_without_fusion": without_fusion(tagger, features),
+        "n_without_fusion": int((~fusable(tagger, features)).sum()),
         "cpu_s": seconds,
         "training": cost,
     }
@@ -161,15 +163,19 @@ def read_asked(source: SourceSettings, tagger: Xml0Tagger, unseen_L: BoolArray, 
     return Asked([texts[row] for row in rows], sp.csr_matrix(gold[rows]), group_B)
 
 
-def judge(tagger: Xml0Tagger, features: Xml0Features, asked: Asked, unseen_L: BoolArray) -> Values:
-    """Per-document values, only unseen labels ranked."""
+def judge(tagger: Xml0Tagger, features: Xml0Features, asked: Asked, unseen_L: BoolArray, alone: bool) -> Values:
+    """Per-document values, only unseen labels ranked; `alone`: without an answer where nothing can be fused."""
     scores = tagger.search(features, DEPTH, unseen_L)
+    if alone:
+        scores.label_BK[~fusable(tagger, features)] = PAD
     return {
         "UR@1": metrics.ur_at(scores, asked.gold, unseen_L, 1),
         "UR@5": metrics.ur_at(scores, asked.gold, unseen_L, 5),
         "P@1": metrics.precision_at(scores, asked.gold, 1),
         "P@3": metrics.precision_at(scores, asked.gold, 3),
+        "P@5": metrics.precision_at(scores, asked.gold, 5),
         "nDCG@3": metrics.ndcg_at(scores, asked.gold, 3),
+        "nDCG@5": metrics.ndcg_at(scores, asked.gold, 5),
     }
 
 
@@ -185,7 +191,6 @@ def paired(ours: Values, theirs: Values, group_B: np.ndarray) -> dict[str, list[
     return {key: [one.value, one.low, one.high] for key, one in found.items()}
 
 
-def without_fusion(tagger: Xml0Tagger, features: Xml0Features) -> int:
-    """Documents that have no seen label above the threshold."""
-    best = tagger.search_seen(features.base, 1)
-    return int((best.score_BK[:, 0] <= tagger.options.threshold).sum())
+def fusable(tagger: Xml0Tagger, features: Xml0Features) -> BoolArray:
+    """Bool (B,), documents that have a seen label above the threshold."""
+    return tagger.search_seen(features.base, 1).score_BK[:, 0] > tagger.options.threshold

@@ -22,6 +22,7 @@ RARE, UNSEEN = slice(20, 30), slice(30, 40)  # the other twenty labels are seen 
 class Rows(NamedTuple):
     row_B: np.ndarray
     cut_B: BoolArray
+    blank_B: BoolArray
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class KnowingTagger:
     threshold: float | None = 0.3
 
     def encode(self, texts: Sequence[str]) -> Rows:
-        return Rows(np.array([int(text.split()[-1]) for text in texts]), np.zeros(len(texts), bool))
+        return Rows(np.array([int(text.split()[-1]) for text in texts]), *np.zeros((2, len(texts)), bool))
 
     def search(self, features: Rows, k: int, allowed_L: BoolArray | None = None) -> Scores:
         score_BL = self.score_NL[features.row_B]

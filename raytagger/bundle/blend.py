@@ -61,6 +61,13 @@ class BlendFeatures(NamedTuple):
     cut_B: BoolArray
     asked: np.ndarray | None
 
+    @property
+    def blank_B(self) -> BoolArray:
+        """Bool (B,), no member knows anything of the document; those that are not asked know something."""
+        if self.asked is not None:
+            return np.zeros(len(self.cut_B), bool)
+        return np.all([part.blank_B for part in self.members], axis=0)
+
 
 @dataclass(frozen=True)
 class Said:

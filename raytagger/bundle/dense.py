@@ -35,6 +35,11 @@ class DenseFeatures(NamedTuple):
     doc_BD: FloatArray
     cut_B: BoolArray
 
+    @property
+    def blank_B(self) -> BoolArray:
+        """Bool (B,), nothing of the document is known; an encoder knows something of every text."""
+        return np.zeros(len(self.cut_B), bool)
+
 
 @dataclass(frozen=True)
 class DenseTagger(Loaded):

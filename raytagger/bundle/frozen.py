@@ -41,6 +41,13 @@ class FrozenFeatures(NamedTuple):
     doc_BV: sp.csr_matrix | None
     cut_B: BoolArray
 
+    @property
+    def blank_B(self) -> BoolArray:
+        """Bool (B,), nothing of the document is known."""
+        if self.doc_BV is None or self.doc_BD is not None:
+            return np.zeros(self.documents, bool)
+        return np.diff(self.doc_BV.indptr) == 0
+
 
 @dataclass(frozen=True)
 class FrozenTagger(Loaded):

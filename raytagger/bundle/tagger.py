@@ -45,7 +45,10 @@ class Tagger(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> Any:
-        """Document features; they have the attribute `cut_B`, bool (B,), for texts longer than is read."""
+        """Document features, with two attributes, bool (B,).
+
+        `cut_B`: texts longer than is read; `blank_B`: texts of which nothing is known.
+        """
         ...
 
     def search(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:

@@ -24,6 +24,7 @@ from scipy.special import expit
 from raytagger.bundle.format import Opened, open_folder
 from raytagger.bundle.frozen import predictable
 from raytagger.bundle.loaded import Loaded
+from raytagger.bundle.panel import spread
 from raytagger.bundle.tagger import Tagger
 from raytagger.calibration import Curve
 from raytagger.corpus import LabelSet
@@ -52,6 +53,11 @@ class Xml0Features(NamedTuple):
     base: Any
     doc_BE: FloatArray
     cut_B: BoolArray
+
+    @property
+    def blank_B(self) -> BoolArray:
+        """Bool (B,), nothing of the document is known; an encoder knows something of every text."""
+        return np.zeros(len(self.cut_B), bool)
 
 
 class Mixture(NamedTuple):
@@ -127,6 +133,13 @@ class Explanation:
         return [*lines, f"  semantic {self.semantic or 0.0:.3f}, weight {weight:.2f}"]
 
 
+class Fused(NamedTuple):
+    """The ids of the seen labels whose sum an unseen label was scored by, and whether no other subset is nearer."""
+
+    labels: tuple[str, ...]
+    proven: bool
+
+
 @dataclass(frozen=True)
 class Xml0Tagger(Loaded):
     """Label fusion over a base; see `Tagger` for the attributes it shares with all kinds."""
@@ -162,7 +175,7 @@ class Xml0Tagger(Loaded):
         allowed = np.ones(len(self.labels), bool) if allowed_L is None else allowed_L
         fusable = self.search_seen(features.base, max(k, most) if everything else most)
         seen = fusable if everything else self.search_seen(features.base, k, allowed)
-        unseen_J = np.flatnonzero(self._answerable & ~self.seen_L & allowed)
+        unseen_J = self._unseen[allowed[self._unseen]]
         return merge_disjoint(seen, self._search_unseen(features.doc_BE, fusable.top(most), unseen_J, k), k)
 
     def forgetting(self, hidden_L: BoolArray) -> Xml0Tagger | None:
@@ -181,7 +194,7 @@ class Xml0Tagger(Loaded):
         label_LE = np.concatenate([self.label_LE, np.zeros((added, self.label_LE.shape[1]), np.float32)])
         if changed:
             fresh = [texts[row] for row in changed]
-            label_LE[changed] = self.encoder.encode(fresh, self.run.labels.prompt).vector_BD
+            label_LE[changed] = texts_alone(self.encoder.encode(fresh, self.run.labels.prompt).vector_BD, fresh)
         counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
         base = self.base.with_labels(newer)
         return replace(self, labels=merged, train_count_L=counts, base=base, label_LE=label_LE)
@@ -195,12 +208,13 @@ class Xml0Tagger(Loaded):
         label = self.labels.index.get(label_id)
         if label is None:
             raise SettingsError("no such label", got=label_id, expected="a label id of the bundle's label set")
-        features, only_L = self.encode([text]), np.zeros(len(self.labels), bool)
-        only_L[label] = True
-        answer = self.search(features, 1, only_L)
-        score = 0.0 if answer.label_BK[0, 0] == PAD else float(answer.score_BK[0, 0])
+        features = self.encode([text])
         if self.seen_L[label]:
-            return Explanation(label_id, True, score)
+            # The score of an ensemble depends on the other labels that it finds.
+            found = self.search_seen(features.base, int(self.seen_L.sum()))
+            return Explanation(label_id, True, float(found.score_BK[0][found.label_BK[0] == label].sum()))
+        answer = self.search(features, 1, spread([label], len(self.labels)))
+        score = 0.0 if answer.label_BK[0, 0] == PAD else float(answer.score_BK[0, 0])
         fusable = self.search_seen(features.base, self.options.labels_at_most)
         found, semantic_BU = self.score_unseen(features.doc_BE, fusable, np.array([label]))
         semantic, weight = float(semantic_BU[0, 0]), self.mixture.weight
@@ -212,23 +226,24 @@ class Xml0Tagger(Loaded):
         fusion, proven = float(found.score_BU[0, 0]), bool(found.proven_BU[0, 0])
         return Explanation(label_id, False, score, fused, fusion, semantic, weight, proven)
 
-    def fused(self, features: Xml0Features, scores: Scores) -> list[list[tuple[str, ...]]]:
-        """The ids of the seen labels that were fused for each label of an answer; none for a seen label.
+    def fused(self, features: Xml0Features, scores: Scores) -> list[list[Fused]]:
+        """The seen labels that were fused for each label of an answer; none for a seen label.
 
         Args:
             features: of B documents.
             scores: what `search` answered of them.
         """
         fusable = self.search_seen(features.base, self.options.labels_at_most)
-        named: list[list[tuple[str, ...]]] = []
+        named: list[list[Fused]] = []
         for row, label_K in enumerate(scores.label_BK):
             alone = Scores(fusable.label_BK[[row]], fusable.score_BK[[row]])
             unseen_J = np.flatnonzero((label_K != PAD) & ~self.seen_L[label_K])
             found, _ = self.score_unseen(features.doc_BE[[row]], alone, label_K[unseen_J])
-            fused: list[tuple[str, ...]] = [()] * len(label_K)
-            for place, chosen in zip(unseen_J, () if found is None else found.chosen_BU[0], strict=False):
-                taken = fused_labels(int(chosen), alone.label_BK[0])
-                fused[place] = tuple(self.labels.ids[label] for label in taken)
+            fused = [Fused((), True)] * len(label_K)
+            if found is not None:
+                for place, chosen, proven in zip(unseen_J, found.chosen_BU[0], found.proven_BU[0], strict=True):
+                    taken = fused_labels(int(chosen), alone.label_BK[0])
+                    fused[place] = Fused(tuple(self.labels.ids[label] for label in taken), bool(proven))
             named.append(fused)
         return named
 
@@ -259,10 +274,11 @@ class Xml0Tagger(Loaded):
             fusable: seen labels of the same documents, with probabilities.
             label_J: int64 (J,).
         """
-        semantic_BJ = doc_BE @ self.label_LE[label_J].T
+        label_JE = self._unseen_LE if np.array_equal(label_J, self._unseen) else self.label_LE[label_J]
+        semantic_BJ = doc_BE @ label_JE.T
         if not self.mixture.weight:
             return None, semantic_BJ
-        return fuse(fusable, self.label_LE, self.label_LE[label_J], self.options), semantic_BJ
+        return fuse(fusable, self.label_LE, label_JE, self.options), semantic_BJ
 
     def _search_unseen(self, doc_BE: FloatArray, fusable: Scores, label_J: np.ndarray, k: int) -> Scores:
         if not len(label_J) or not len(doc_BE):
@@ -279,9 +295,13 @@ class Xml0Tagger(Loaded):
         return Scores.concatenate(parts)
 
     @cached_property
-    def _answerable(self) -> BoolArray:
-        """Bool (L,): active labels with a text."""
-        return predictable(self.labels)
+    def _unseen(self) -> np.ndarray:
+        """int64, the unseen labels that may be answered: active and with a text."""
+        return np.flatnonzero(predictable(self.labels) & ~self.seen_L)
+
+    @cached_property
+    def _unseen_LE(self) -> FloatArray:
+        return self.label_LE[self._unseen]
 
     @cached_property
     def _shares_encoder(self) -> bool:
@@ -294,9 +314,15 @@ class _Read:
 
     def __init__(self, encoder: Encoder, prompt: str, read: Embedded) -> None:
         self._encoder, self._prompt, self._read = encoder, prompt, read
+        self.identity = encoder.identity
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
         return self._read if prompt == self._prompt else self._encoder.encode(texts, prompt)
+
+
+def texts_alone(label_LE: FloatArray, texts: Sequence[str]) -> FloatArray:
+    """The same with zero rows for labels without a text, of which some encoders make a vector all the same."""
+    return np.where(np.array([bool(text) for text in texts], bool)[:, None], label_LE, np.float32(0))
 
 
 def _where_found(scores: Scores, value_BK: FloatArray) -> FloatArray:

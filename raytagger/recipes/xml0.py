@@ -27,7 +27,7 @@ import scipy.sparse as sp
 
 from raytagger.bundle import Tagger, load, open_bundle, publish, write_card, write_labels
 from raytagger.bundle.frozen import predictable
-from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, write_numbers
+from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, texts_alone, write_numbers
 from raytagger.calibration import Curve
 from raytagger.corpus import LabelSet, read_labels
 from raytagger.corpus.report import CorpusReport
@@ -101,7 +101,7 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
         run=run,
         base=base,
         encoder=encoder,
-        label_LE=banked.vector_LD,
+        label_LE=texts_alone(banked.vector_LD, labels.full_texts),
         curve=None,
         mixture=FIRST_SCALES,
         options=fusion_options(run),
@@ -133,7 +133,7 @@ def check_xml0(run: FitRun) -> None:
             expected=run.encoder.path,
             remedy="Documents and labels are compared in one space.",
         )
-    if run.xml0.pairs < 0 or run.xml0.learning_rate <= 0:
+    if run.xml0.pairs < 0 or not run.xml0.learning_rate > 0:
         got = f"{run.xml0.pairs} pairs, learning rate {run.xml0.learning_rate}"
         raise SettingsError("xml0.pairs and xml0.learning_rate", got=got, expected="0 or more, and more than 0")
     if run.xml0.pairs and run.encoder.kind != "transformer":
@@ -142,6 +142,10 @@ def check_xml0(run: FitRun) -> None:
             got=run.encoder.kind,
             expected="transformer",
             remedy="Set xml0.pairs = 0, or name a Hugging Face model in encoder.path.",
+        )
+    if run.xml0.pairs and run.encoder.long != "cut":
+        raise SettingsError(
+            "encoder.long", got=run.encoder.long, expected="cut, where the encoder is tuned on pairs"
         )
 
 
@@ -240,6 +244,8 @@ def _tell(job: Job, chosen: Chosen, curve: Curve | None, hidden: int, validation
         return
     say("UR@1 of hidden labels by weight: " + ", ".join(f"{w} {100 * v:.1f}" for w, v in chosen.curve.items()))
     gain = chosen.gain
+    if not chosen.measured:
+        say("the combined score does not rise with what is right: probabilities of unseen labels are a guess")
     if gain is not None:
         say(
             f"gain over the semantic score {100 * gain.value:+.1f} "

@@ -217,7 +217,7 @@ def _with_probability(mixture: Mixture, folds: Sequence[Fold], weight_B: np.ndar
     weight_P = np.concatenate([np.repeat(weight_B, len(fold.label_J)) for fold in folds])
     line = fit_platt(combined_P, right_P, weight_P)
     if line is None:
-        mean, deviation = mixture.semantic
+        mean, deviation = mixture.fusion if mixture.weight == 1 else mixture.semantic
         offset = FALLBACK_SLOPE * mean + FALLBACK_OFFSET
         return mixture._replace(slope=FALLBACK_SLOPE * deviation, offset=offset), False
     return mixture._replace(slope=line.slope, offset=line.offset), True

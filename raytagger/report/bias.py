@@ -101,8 +101,13 @@ def _validation(subject: Subject) -> tuple[str, str]:
         "The curve that the bias was chosen on: validation documents, with rare labels that were hidden from training "
         "in the place of unseen ones. The large mark is the choice.",
     ), note(
-        f"The bundle's own bias, {bias:+.2f}, was chosen on validation documents with hidden labels: nDCG@5 {percent(ndcg)} and ZSR@10 {percent(zsr)} there. The bundle's "
-        "scores hold it already."
+        f"The bundle's own bias, {bias:+.2f}, was chosen on validation documents with hidden labels: "
+        f"nDCG@5 {percent(ndcg)} and ZSR@10 {percent(zsr)} there. The bundle's scores hold it already"
+        + (
+            ", and one curve over seen and unseen labels has made them probabilities again."
+            if subject.manifest.get("shown") == "calibrated anew"
+            else "."
+        )
     )
 
 

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from raytagger import __version__
 from raytagger.bundle import Tagger, named
 from raytagger.bundle.tree import TreeTagger
+from raytagger.bundle.xml0 import Xml0Tagger
 from raytagger.corpus import LabelSet
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
@@ -75,17 +76,23 @@ class _Routes:
     def _answer(self, request: TagRequest) -> dict[str, Any]:
         labels = self._tagger.labels
         allowed_L = _allowed(request, labels)
-        if allowed_L is None:
-            scores = self._tagger.tag(request.texts, request.k)
+        tagger, features = self._tagger, None
+        if allowed_L is None and not isinstance(tagger, Xml0Tagger):
+            scores = tagger.tag(request.texts, request.k)
         else:
-            scores = self._tagger.search(self._tagger.encode(request.texts), request.k, allowed_L)
-        blank_B = self._tagger.blank(request.texts) if isinstance(self._tagger, TreeTagger) else ()
+            features = tagger.encode(request.texts)
+            scores = tagger.search(features, request.k, allowed_L)
+        blank_B = tagger.blank(request.texts) if isinstance(tagger, TreeTagger) else ()
         results: list[dict[str, Any]] = [
             {"tags": [{"label_id": name, "title": _title(labels, name), "score": score} for name, score in pairs]}
             for pairs in named(scores, labels)
         ]
         for row in np.flatnonzero(blank_B):
             results[row]["blank"] = True
+        if isinstance(tagger, Xml0Tagger) and features is not None:
+            for result, fused in zip(results, tagger.fused(features, scores), strict=True):
+                for tag, one in zip(result["tags"], fused, strict=False):
+                    tag |= {"fused": one.labels, "proven": one.proven} if one.labels else {}
         return {"bundle": self._tagger.bundle_id, "label_set": labels.fingerprint, "results": results}
 
 

@@ -47,6 +47,10 @@ class TagModel(BaseModel):
     label_id: str
     title: str
     score: float
+    fused: list[str] | None = Field(
+        default=None, description="Of an unseen label: the seen labels whose sum it was scored by (label fusion)."
+    )
+    proven: bool | None = Field(default=None, description="No other sum of the text's seen labels comes nearer.")
 
 
 class ResultModel(BaseModel):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from raytagger.bundle import load
-from raytagger.bundle.xml0 import Mixture, Xml0Features, Xml0Tagger
+from raytagger.bundle.xml0 import Fused, Mixture, Xml0Features, Xml0Tagger
 from raytagger.corpus.output import SMALL
 from raytagger.encoders import load_encoder
 from raytagger.errors import BundleError, CorpusError, RaytaggerError, SettingsError
@@ -321,9 +321,9 @@ def test_unseen_labels_are_scored_as_algorithm_1_says(mixed):
             assert found.score_BK[row, place] == pytest.approx(
                 float(mixed.mixture.probability(combined)[0, 0]), abs=1e-5
             )
-            named = tuple(mixed.labels.index[one] for one in fused[row][place])
+            named = tuple(mixed.labels.index[one] for one in fused[row][place].labels)
             assert cosine[tuple(sorted(named, key=list(chance).index))] == pytest.approx(best, abs=1e-6)
-    assert any(len(one) > 1 for row in fused for one in row)
+    assert any(len(one.labels) > 1 for row in fused for one in row)
 
 
 def subsets(labels):
@@ -344,7 +344,7 @@ def test_a_document_without_a_sure_label_has_the_semantic_score_alone(mixed):
     assert one.label_BK.tolist() == other.label_BK.tolist()
     np.testing.assert_array_equal(one.score_BK, other.score_BK)
     unseen = mixed.labels.ids[one.label_BK[0, 0]]
-    assert strict.fused(strict.encode(TEXTS), one) == [[()] * 9] * 3
+    assert strict.fused(strict.encode(TEXTS), one) == [[Fused((), True)] * 9] * 3
     assert "no seen label is above the threshold" in "\n".join(strict.explain(TEXTS[0], unseen).lines())
     assert "fusion: has no weight" in "\n".join(plain.explain(TEXTS[0], unseen).lines())
 
@@ -391,7 +391,7 @@ def test_an_explanation_says_what_was_fused(mixed):
     assert found.score == pytest.approx(float(unseen.score_BK[1, 0]), abs=1e-6)
     assert found.fusion is not None
     assert found.semantic is not None
-    assert tuple(one for one, _ in found.fused) == mixed.fused(mixed.encode(TEXTS), unseen)[1][0]
+    assert tuple(one for one, _ in found.fused) == mixed.fused(mixed.encode(TEXTS), unseen)[1][0].labels
     label_E = mixed.label_LE[mixed.labels.index[label_id]]
     total = sum(chance * mixed.label_LE[mixed.labels.index[one]] for one, chance in found.fused)
     assert found.fusion == pytest.approx(unit_dot(total, label_E), abs=1e-5)
@@ -416,7 +416,7 @@ def test_conse_fuses_all_that_are_sure(base, tmp_path):
     ]
     fused = tagger.fused(features, tagger.search(features, 2, ~tagger.seen_L))
     assert any(sure)
-    assert [[set(one) for one in row] for row in fused] == [[one, one] for one in sure]
+    assert [[set(one.labels) for one in row] for row in fused] == [[one, one] for one in sure]
 
 
 def test_a_new_label_is_found_at_once_and_changes_no_other_score(mixed):
@@ -449,7 +449,7 @@ def test_a_forgotten_label_is_no_longer_fused(mixed):
     assert other is not None
     assert not (other.seen_L & hidden_L).any()
     again = other.encode(TEXTS)
-    fused = {one for row in other.fused(again, other.tag(TEXTS, 60)) for labels in row for one in labels}
+    fused = {one for row in other.fused(again, other.tag(TEXTS, 60)) for told in row for one in told.labels}
     assert fused
     assert not fused & {mixed.labels.ids[label] for label in np.flatnonzero(hidden_L)}
 
