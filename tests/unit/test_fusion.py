@@ -105,6 +105,19 @@ def test_the_best_subset_is_found(seed, places, width, family, equal):
     check(found, shortlist, seen, unseen)
 
 
+@pytest.mark.parametrize("places", [9, 12, 14])
+def test_a_bound_that_prunes_little_still_ends_with_proof(places):
+    """Orthogonal labels, equally probable; the sum of the n first has the same cosine for every n."""
+    seen = np.eye(places, places + 1, dtype=np.float32)
+    dot_K = np.sqrt(np.arange(1, places + 1)) - np.sqrt(np.arange(places))
+    unseen = unit(np.concatenate([dot_K, [2 * np.sqrt(places)]])[None])
+    shortlist = document(np.full(places, 0.5))
+    ours, all_tried = fuse(shortlist, seen, unseen, ANY), fuse(shortlist, seen, unseen, EXHAUSTIVE)
+    np.testing.assert_allclose(ours.score_BU, all_tried.score_BU, atol=1e-6)
+    assert ours.proven_BU.all()
+    check(ours, shortlist, seen, unseen)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("places", [9, 12, 14])
 @pytest.mark.parametrize("low", [0.1, 1e-9])

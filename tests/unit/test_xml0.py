@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
+from starlette.testclient import TestClient
 
 from raytagger.bundle import load
 from raytagger.bundle.xml0 import Fused, Mixture, Xml0Features, Xml0Tagger
@@ -31,7 +32,8 @@ from raytagger.recipes.xml0_weight import (
 )
 from raytagger.schema import PAD, Scores
 from raytagger.search import keep_tags
-from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings, Xml0Settings
+from raytagger.serve.api import make_api
+from raytagger.settings import EncoderSettings, FitRun, OutputSettings, SearchSettings, SourceSettings, Xml0Settings
 from tests.corpora import STATIC, small_bundle
 from tests.tiny import tiny_encoder
 
@@ -441,6 +443,81 @@ def test_a_new_label_is_found_at_once_and_changes_no_other_score(mixed):
                 assert scores[label] == pytest.approx(score, abs=1e-6)
 
 
+def test_a_fusion_that_falls_falls_back_to_the_rule_of_its_own_cosine():
+    rng = np.random.default_rng(0)
+    right = np.zeros((100, 2), bool)
+    right[:50, 0] = True
+    fusion, semantic = rng.random((100, 2)) - 0.5 * right, rng.random((100, 2))
+    none = np.zeros((50, 0), np.float32)
+    fold = Fold(np.arange(2), fusion.astype(np.float32), semantic.astype(np.float32), right, none, none)
+    chosen = choose("fusion", [fold], np.ones(100), 0)
+    assert not chosen.measured
+    assert chosen.mixture.weight == 1
+    eight = np.full((1, 1), 0.8, np.float32)
+    found = chosen.mixture.probability(chosen.mixture.combine(eight, np.zeros((1, 1), np.float32)))
+    np.testing.assert_allclose(found, expit(FALLBACK_SLOPE * 0.8 + FALLBACK_OFFSET), atol=1e-4)
+
+
+def test_an_explanation_over_an_ensemble_has_the_score_of_the_answer(mixed):
+    """As a softmax over what is found: of one allowed label alone it would be 1."""
+
+    class Ensemble:
+        def search(self, features, k, allowed_L=None):
+            found = mixed.base.search(features, k, allowed_L)
+            share_BK = np.where(found.label_BK == PAD, 0, np.exp(found.score_BK))
+            share_BK /= np.maximum(share_BK.sum(axis=1, keepdims=True), 1e-9)
+            return Scores(found.label_BK, np.where(found.label_BK == PAD, -np.inf, share_BK).astype(np.float32))
+
+        def encode(self, texts):
+            return mixed.base.encode(texts)
+
+    tagger = dataclasses.replace(mixed, base=Ensemble())
+    every = tagger.search_seen(tagger.encode(TEXTS).base, int(tagger.seen_L.sum()))
+    best = tagger.labels.ids[every.label_BK[0, 0]]
+    assert tagger.explain(TEXTS[0], best).score == pytest.approx(float(every.score_BK[0, 0]), abs=1e-6)
+    assert tagger.explain(TEXTS[0], best).score < 0.99
+
+
+def test_label_fusion_can_be_a_base_of_label_fusion(tmp_path):
+    inner = small_bundle(str(tmp_path / "mean"), "mean")
+    fit(run_over(inner, str(tmp_path / "inner"), threshold=0.02))
+    fit(run_over(str(tmp_path / "inner"), str(tmp_path / "outer"), threshold=0.02))
+    outer = opened(str(tmp_path / "outer"))
+    assert outer.base.manifest["kind"] == "xml0"
+    assert (outer.tag(TEXTS, 3).label_BK != PAD).all()
+
+
+def test_labels_without_a_text_are_not_fused_whatever_the_encoder_makes_of_nothing(tmp_path):
+    lines = [json.loads(line) for line in (SMALL / "labels.jsonl").read_text().splitlines()]
+    empty = [one["label_id"] for one in lines[:4]]
+    lines = [one | ({"title": "", "text": ""} if one["label_id"] in empty else {}) for one in lines]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    source = dataclasses.replace(SOURCE, labels=str(tmp_path / "labels.jsonl"))
+    encoder = tiny_encoder(tmp_path / "tiny")
+    base = FitRun(source=source, search=SearchSettings("tfidf"), output=OutputSettings(str(tmp_path / "base")))
+    fit(base)
+    run = run_over(str(tmp_path / "base"), str(tmp_path / "out"))
+    fit(dataclasses.replace(run, source=source, encoder=encoder))
+    tagger = opened(str(tmp_path / "out"))
+    rows = [tagger.labels.index[label_id] for label_id in empty]
+    assert np.linalg.norm(tagger.encoder.encode([""]).vector_BD) == pytest.approx(1.0, abs=1e-3)
+    assert not tagger.label_LE[rows].any()
+    assert tagger.label_LE.any(axis=1).sum() == len(lines) - 4
+    titles, texts = tagger.labels.titles, tagger.labels.texts
+    newer = dataclasses.replace(tagger.labels, titles=(*titles[:-1], ""), texts=(*texts[:-1], ""))
+    assert not tagger.with_labels(newer).label_LE[-1].any()
+
+
+def test_the_endpoint_says_what_was_fused(mixed):
+    client = TestClient(make_api(mixed, 10))
+    answer = client.post("/v1/tag", json={"texts": TEXTS[:2], "k": 60}).json()
+    expected = mixed.fused(mixed.encode(TEXTS[:2]), mixed.tag(TEXTS[:2], 60))
+    told = [[tuple(tag.get("fused", ())) for tag in result["tags"]] for result in answer["results"]]
+    assert told == [[one.labels for one in row[: len(tags)]] for row, tags in zip(expected, told, strict=True)]
+    assert any(one for row in told for one in row)
+    assert all(tag["proven"] for result in answer["results"] for tag in result["tags"] if "fused" in tag)
+
+
 def test_a_forgotten_label_is_no_longer_fused(mixed):
     features = mixed.encode(TEXTS)
     hidden_L = np.zeros(len(mixed.labels), bool)
@@ -510,6 +587,11 @@ def test_a_base_that_does_not_fit_is_named(made, tmp_path, change):
         ({"xml0": Xml0Settings(labels_at_most=31)}, "labels to fuse; got 31"),
         ({"xml0": Xml0Settings(pairs=-1)}, "xml0.pairs and xml0.learning_rate"),
         ({"xml0": Xml0Settings(pairs=1)}, "cannot be fine-tuned on pairs; got 'static'"),
+        ({"xml0": Xml0Settings(learning_rate=float("nan"))}, "xml0.pairs and xml0.learning_rate"),
+        (
+            {"xml0": Xml0Settings(pairs=1), "encoder": EncoderSettings(long="mean")},
+            "encoder.long; got 'mean'; expected cut",
+        ),
         ({"source": SourceSettings(labels=SOURCE.labels)}, "source.documents is empty"),
     ],
 )
