@@ -34,7 +34,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(BIN)/pyright & types=$$!; \
-	$(BIN)/python -m pytest -q -m "not ray and not s3"; tests=$$?; wait $$types && exit $$tests
+	$(BIN)/python -m pytest -q -m "not ray and not s3" tests/unit; tests=$$?; wait $$types && exit $$tests
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --all --quick

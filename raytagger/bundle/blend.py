@@ -172,25 +172,21 @@ class BlendTagger(Loaded):
 
     def with_labels(self, newer: LabelSet) -> BlendTagger:
         """See `Tagger.with_labels`: every member takes them, and learns how they score documents of the corpus."""
-        merged = self.labels.merged(newer)
-        old, texts = self.labels.full_texts, merged.full_texts
-        added = len(texts) - len(old)
-        changed = np.array([row >= len(old) or text != old[row] for row, text in enumerate(texts)], bool)
-        back = merged.active_L & ~np.append(self.labels.active_L, np.ones(added, bool))
-        counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
+        new = self.compared(newer)
+        labels = len(new.labels)
+        back_L = new.labels.active_L & ~np.append(self.labels.active_L, np.ones(new.added, bool))
+        fresh = np.flatnonzero((spread(new.changed, labels) | back_L) & (new.train_count_L == 0))
         members = tuple(member.with_labels(newer) for member in self.members)
-        usual_M2L = np.pad(self.usual_M2L, ((0, 0), (0, 0), (0, added)))
-        fresh = np.flatnonzero((changed | back) & (counts == 0))
-        if len(fresh):
-            for number, (member, sample) in enumerate(zip(members, self.samples, strict=True)):
-                usual_M2L[number][:, fresh] = usual_scores(member, sample, fresh, len(texts))
+        usual_M2L = np.pad(self.usual_M2L, ((0, 0), (0, 0), (0, new.added)))
+        for number, (member, sample) in enumerate(zip(members, self.samples, strict=True)):
+            usual_M2L[number][:, fresh] = usual_scores(member, sample, fresh, labels)
         return replace(
             self,
-            labels=merged,
-            train_count_L=counts,
+            labels=new.labels,
+            train_count_L=new.train_count_L,
             members=members,
             usual_M2L=usual_M2L,
-            overlap=Overlap(texts) if changed.any() else self.overlap,
+            overlap=Overlap(new.labels.full_texts) if new.changed else self.overlap,
         )
 
     def explain(self, text: str, label_id: str) -> BlendExplanation:

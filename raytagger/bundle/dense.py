@@ -68,19 +68,13 @@ class DenseTagger(Loaded):
 
     def with_labels(self, newer: LabelSet) -> DenseTagger:
         """See `Tagger.with_labels`: new texts go through the frozen label encoder and the trained projection."""
-        merged = self.labels.merged(newer)
-        old, texts = self.labels.full_texts, merged.full_texts
-        changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
-        added = len(texts) - len(old)
-        known_LD = self.dense.label_LD
-        label_LD = np.concatenate([known_LD, np.zeros((added, known_LD.shape[1]), np.float32)])
-        if changed:
-            label_LE = (
-                self.label_encoder().encode([texts[row] for row in changed], self.run.labels.prompt).vector_BD
-            )
-            label_LD[changed] = apply_projection(label_LE, self.weight_DE, self.bias_D)
-        counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
-        return replace(self, labels=merged, train_count_L=counts, dense=self.dense.with_labels(label_LD, changed))
+        new = self.compared(newer)
+        label_LD = new.padded(self.dense.label_LD)
+        if new.changed:
+            label_LE = self.label_encoder().encode(new.texts, self.run.labels.prompt).vector_BD
+            label_LD[new.changed] = apply_projection(label_LE, self.weight_DE, self.bias_D)
+        dense = self.dense.with_labels(label_LD, new.changed)
+        return replace(self, labels=new.labels, train_count_L=new.train_count_L, dense=dense)
 
 
 def apply_projection(label_LE: FloatArray, weight_DE: FloatArray, bias_D: FloatArray) -> FloatArray:

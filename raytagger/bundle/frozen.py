@@ -84,21 +84,15 @@ class FrozenTagger(Loaded):
 
     def with_labels(self, newer: LabelSet) -> FrozenTagger:
         """See `Tagger.with_labels`."""
-        merged = self.labels.merged(newer)
-        old, texts = self.labels.full_texts, merged.full_texts
-        changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
-        added = len(texts) - len(old)
-        dense, terms = self.dense, self.terms
+        new, dense, terms = self.compared(newer), self.dense, self.terms
         if dense is not None and self.encoder is not None:
-            label_LD = np.concatenate([dense.label_LD, np.zeros((added, dense.label_LD.shape[1]), np.float32)])
-            if changed:
-                fresh = [texts[row] for row in changed]
-                label_LD[changed] = self.encoder.encode(fresh, self.run.labels.prompt).vector_BD
-            dense = dense.with_labels(label_LD, changed)
+            label_LD = new.padded(dense.label_LD)
+            if new.changed:
+                label_LD[new.changed] = self.encoder.encode(new.texts, self.run.labels.prompt).vector_BD
+            dense = dense.with_labels(label_LD, new.changed)
         if self.vocabulary is not None:
-            terms = label_terms(self.vocabulary, texts, self.run.search.kind)
-        counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
-        return replace(self, labels=merged, train_count_L=counts, dense=dense, terms=terms)
+            terms = label_terms(self.vocabulary, new.labels.full_texts, self.run.search.kind)
+        return replace(self, labels=new.labels, train_count_L=new.train_count_L, dense=dense, terms=terms)
 
     def _weights(self, texts: Sequence[str]) -> sp.csr_matrix | None:
         if self.vocabulary is None:

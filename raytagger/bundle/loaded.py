@@ -5,14 +5,40 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from raytagger.corpus import LabelSet
-from raytagger.schema import BoolArray, Scores
+from raytagger.schema import BoolArray, FloatArray, Scores
 from raytagger.search import keep_tags
 from raytagger.settings import FitRun
+
+
+class Newer(NamedTuple):
+    """What a newer label set brings.
+
+    Attributes:
+        labels: the bundle's own, brought up to it.
+        added: how many labels are new; they stand at the end.
+        changed: rows of new and reworded labels, ascending.
+        train_count_L: int64 (L,), 0 for new labels.
+    """
+
+    labels: LabelSet
+    added: int
+    changed: list[int]
+    train_count_L: np.ndarray
+
+    @property
+    def texts(self) -> list[str]:
+        """Of the changed labels."""
+        texts = self.labels.full_texts
+        return [texts[row] for row in self.changed]
+
+    def padded(self, label_LD: FloatArray) -> FloatArray:
+        """Label vectors with zero rows for the new labels."""
+        return np.concatenate([label_LD, np.zeros((self.added, label_LD.shape[1]), np.float32)])
 
 
 @dataclass(frozen=True)
@@ -50,3 +76,11 @@ class Loaded(ABC):
     def keep(self, scores: Scores, k: int | None = None) -> Scores:
         """See `Tagger.keep`."""
         return keep_tags(scores, k or self.keep_k, self.threshold)
+
+    def compared(self, newer: LabelSet) -> Newer:
+        """What `with_labels` of every kind begins with."""
+        merged = self.labels.merged(newer)
+        old, texts = self.labels.full_texts, merged.full_texts
+        changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
+        added = len(texts) - len(old)
+        return Newer(merged, added, changed, np.concatenate([self.train_count_L, np.zeros(added, np.int64)]))

@@ -172,16 +172,11 @@ class TreeTagger(Loaded):
 
     def with_labels(self, newer: LabelSet) -> TreeTagger:
         """See `Tagger.with_labels`: new labels are found by their text; trained ones keep their weights."""
-        merged = self.labels.merged(newer)
-        old, texts = self.labels.full_texts, merged.full_texts
-        changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
-        added, label_LE = len(texts) - len(old), self.label_LE
-        if label_LE is not None and self.encoder is not None and changed:
-            label_LE = np.concatenate([label_LE, np.zeros((added, label_LE.shape[1]), np.float32)])
-            fresh = [texts[row] for row in changed]
-            label_LE[changed] = self.encoder.encode(fresh, self.run.labels.prompt).vector_BD
-        counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
-        return replace(self, labels=merged, train_count_L=counts, label_LE=label_LE)
+        new, label_LE = self.compared(newer), self.label_LE
+        if label_LE is not None and self.encoder is not None and new.changed:
+            label_LE = new.padded(label_LE)
+            label_LE[new.changed] = self.encoder.encode(new.texts, self.run.labels.prompt).vector_BD
+        return replace(self, labels=new.labels, train_count_L=new.train_count_L, label_LE=label_LE)
 
     def explain(self, text: str, label_id: str) -> Explanation:
         """Why a label has its score for a text; of an ensemble the first tree tells.

@@ -187,17 +187,13 @@ class Xml0Tagger(Loaded):
 
     def with_labels(self, newer: LabelSet) -> Xml0Tagger:
         """See `Tagger.with_labels`: new labels are unseen, and found at once."""
-        merged = self.labels.merged(newer)
-        old, texts = self.labels.full_texts, merged.full_texts
-        changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
-        added = len(texts) - len(old)
-        label_LE = np.concatenate([self.label_LE, np.zeros((added, self.label_LE.shape[1]), np.float32)])
-        if changed:
-            fresh = [texts[row] for row in changed]
-            label_LE[changed] = texts_alone(self.encoder.encode(fresh, self.run.labels.prompt).vector_BD, fresh)
-        counts = np.concatenate([self.train_count_L, np.zeros(added, np.int64)])
+        new = self.compared(newer)
+        label_LE = new.padded(self.label_LE)
+        if new.changed:
+            vector_BE = self.encoder.encode(new.texts, self.run.labels.prompt).vector_BD
+            label_LE[new.changed] = texts_alone(vector_BE, new.texts)
         base = self.base.with_labels(newer)
-        return replace(self, labels=merged, train_count_L=counts, base=base, label_LE=label_LE)
+        return replace(self, labels=new.labels, train_count_L=new.train_count_L, base=base, label_LE=label_LE)
 
     def explain(self, text: str, label_id: str) -> Explanation:
         """Why a label has its score for a text.

@@ -56,7 +56,8 @@ def fit_cascade(cheap: Scores, full: Scores, gold: object, fold_B: np.ndarray, l
 
     The gain in nDCG@5 is regressed on how sure the cheap ranking is; documents of least expected gain are skipped,
     as many as lose at most `loss` in all. What is reported is by folds: neither the regression nor where it is cut
-    has seen the documents. If they lose more than `loss`, the cut is made for half of it, and so on.
+    has seen the documents. If they lose more than `loss`, the cut is made for half of it, and so on; this choice
+    alone is made by the documents that are reported.
 
     Args:
         cheap: the cheap members' ranking of B validation documents.

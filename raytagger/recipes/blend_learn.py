@@ -46,9 +46,10 @@ class Learnt:
 
 
 class _Material(NamedTuple):
-    """What panels are fitted on: documents in slabs, and which labels stand in for unseen ones."""
+    """What panels are fitted on: documents in slabs, and drafts before and after labels are forgotten."""
 
     draft: BlendTagger
+    forgetful: BlendTagger
     chosen: Chosen
     slabs: list[BlendFeatures]
     fold_B: np.ndarray
@@ -94,7 +95,8 @@ def learn(
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
     unseen_J = np.flatnonzero(usable_L & (count_L == 0))
     draft = replace(draft, samples=slabs[0].members)
-    material = _Material(draft, chosen, slabs, fold_B, pseudo_J, unseen_J, run.train.seed)
+    forgetful = _forgetful(draft, pseudo_J, unseen_J)
+    material = _Material(draft, forgetful, chosen, slabs, fold_B, pseudo_J, unseen_J, run.train.seed)
     fit = _fit_panel(material, tuple(range(len(members))))
     _tell(fit, names, say)
     asked, most = run.blend.unseen_bias, run.blend.most_error
@@ -206,21 +208,26 @@ def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
 
 def _pseudo(material: _Material, panel: Panel, words_NV: sp.csr_matrix) -> tuple[Candidates, Pseudo]:
     """What members say of pseudo-unseen and unseen labels when they have forgotten the former."""
-    draft, chosen, pseudo_J = material.draft, material.chosen, material.pseudo_J
-    labels = len(draft.labels)
-    hidden_L = spread(pseudo_J, labels)
-    forgetful = draft.forgetting(hidden_L)
-    assert forgetful is not None  # `draw_pseudo` takes only labels that all members can forget
-    label_J = np.sort(np.concatenate([pseudo_J, material.unseen_J]))
-    usual_M2L = draft.usual_M2L.copy()
-    usual_M2L[:, :, label_J] = _usual(forgetful.members, draft.samples, label_J, labels)
-    forgetful = replace(forgetful, usual_M2L=usual_M2L)
-    candidates = _candidates(forgetful, material.slabs, panel, spread(label_J, labels))
+    forgetful, chosen, pseudo_J = material.forgetful, material.chosen, material.pseudo_J
+    labels = len(forgetful.labels)
+    allowed_L = spread(np.concatenate([pseudo_J, material.unseen_J]), labels)
+    candidates = _candidates(forgetful, material.slabs, panel, allowed_L)
     fact_DCF = forgetful.facts(panel, candidates, words_NV, False)
     right_DC = right_pairs(candidates, chosen.gold)
     return candidates, Pseudo(
         candidates, fact_DCF, right_DC, usable_pairs(candidates, pseudo_J, labels), chosen.weight_B
     )
+
+
+def _forgetful(draft: BlendTagger, pseudo_J: np.ndarray, unseen_J: np.ndarray) -> BlendTagger:
+    """The draft when pseudo-unseen labels are forgotten, with the usual scores of these and of unseen ones."""
+    labels = len(draft.labels)
+    forgetful = draft.forgetting(spread(pseudo_J, labels))
+    assert forgetful is not None  # `draw_pseudo` takes only labels that all members can forget
+    label_J = np.sort(np.concatenate([pseudo_J, unseen_J]))
+    usual_M2L = draft.usual_M2L.copy()
+    usual_M2L[:, :, label_J] = _usual(forgetful.members, draft.samples, label_J, labels)
+    return replace(forgetful, usual_M2L=usual_M2L)
 
 
 def _usual(members: Sequence[Tagger], samples: Sequence[Any], label_J: np.ndarray, labels: int) -> np.ndarray:
