@@ -33,7 +33,7 @@ from raytagger.settings import (
     ThresholdSettings,
 )
 from raytagger.store import Store
-from raytagger.stream.run import connected
+from raytagger.stream.cluster import connected
 from raytagger.tables import percent, table
 from raytagger.vectors import merge_disjoint
 

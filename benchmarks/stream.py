@@ -30,8 +30,8 @@ from raytagger.settings import (
     SourceSettings,
 )
 from raytagger.store import Store
+from raytagger.stream.cluster import connected
 from raytagger.stream.output import tag_documents
-from raytagger.stream.run import connected
 from raytagger.tables import table
 
 TOKENS, TURNS = 48, 2

@@ -36,7 +36,7 @@ from raytagger.settings import (
     TrainSettings,
 )
 from raytagger.store import Store
-from raytagger.stream.run import connected
+from raytagger.stream.cluster import connected
 from raytagger.tables import percent, table
 
 DATA = "debtags"

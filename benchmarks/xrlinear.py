@@ -43,7 +43,7 @@ from raytagger.settings import (
     TreeSettings,
 )
 from raytagger.store import Store
-from raytagger.stream.run import connected
+from raytagger.stream.cluster import connected
 from raytagger.tables import percent, table
 from raytagger.vectors import top_k
 

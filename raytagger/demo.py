@@ -39,7 +39,7 @@ from raytagger.settings import (
 )
 from raytagger.store import Store, join
 from raytagger.store.tags import TagTable
-from raytagger.stream.run import connected
+from raytagger.stream.cluster import connected
 from raytagger.tables import figure_lines
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them

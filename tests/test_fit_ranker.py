@@ -17,7 +17,7 @@ from raytagger.fit.ranker import fit_level
 from raytagger.search.ranker import Instances, RankerSettings, train_chunks, train_level
 from raytagger.settings import ClusterSettings
 from raytagger.store import Store, join
-from raytagger.stream.run import connected
+from raytagger.stream.cluster import connected
 from tests.processes import command_of, descendants, kill_driver, start, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]

@@ -39,7 +39,7 @@ from raytagger.recipes.fitted import Fitted, check_places, index_labels
 from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
 from raytagger.settings import FitRun, fingerprint, to_values
 from raytagger.store import Store, absolute
-from raytagger.stream.run import connected
+from raytagger.stream.cluster import connected
 
 
 def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:

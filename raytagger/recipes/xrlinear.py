@@ -48,7 +48,7 @@ from raytagger.search.ranker import columns
 from raytagger.search.transforms import scoring
 from raytagger.settings import FitRun, fingerprint, to_values
 from raytagger.store import Store, join
-from raytagger.stream.run import connected
+from raytagger.stream.cluster import connected
 
 DEPTH = 100  # labels named for each validation document
 

@@ -32,7 +32,7 @@ from raytagger.serve.api import make_api
 from raytagger.serve.tokens import read_tokens
 from raytagger.settings import ServeRun
 from raytagger.store import Store, is_s3, join
-from raytagger.stream.run import connected
+from raytagger.stream.cluster import connected
 
 NAME = "raytagger"
 REQUEST_TIMEOUT_S = 60.0

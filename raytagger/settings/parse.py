@@ -144,6 +144,10 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
         if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise SettingsError(place, got=value, expected="a list of strings")
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise SettingsError(place, got=value, expected="a table of strings")
+        return {key: _convert(str, item, f"{place}.{key}") for key, item in value.items()}
     if hint is float and type(value) is int and abs(value) <= sys.float_info.max:
         return float(value)
     if type(value) is not hint:

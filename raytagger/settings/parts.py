@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,14 @@ class SourceSettings:
     labels: str = ""  # label file in one of the same formats
     fields: tuple[str, ...] = ()  # columns joined by ". " to a document's text; empty: the column `text`
     columns: tuple[str, ...] = ()  # further columns to carry through
-    format: str = ""  # parquet, jsonl, json, csv, tsv, xmc-json, xmc-sparse; empty: by the file's ending
+    map: dict[str, str] = field(default_factory=dict)  # id, text, labels, split, title: the file's column
+    format: str = ""  # of the documents; empty: by the file's ending
+    label_format: str = ""  # of the label file; empty: by the file's ending
+    quotes: str = "auto"  # fields in double quotes: always, never, auto (in CSV but not in TSV)
+    normalise: str = "nfc"  # Unicode form of ids and texts: nfc, nfkc, none
     train_split: str = "train"
     validation_split: str = "val"
+    holdout: float = 0.1  # share of the documents held out as `test`, by hash of the id, where none has a split
     max_bytes: int = 5_000_000  # a longer document is rejected as `too_long`
     max_reject_share: float = 0.01  # a run with a larger share of rejects fails with exit code 3
 
@@ -33,6 +38,7 @@ class EncoderSettings:
     model: str = ""  # http: the model's name in the request
     batch_tokens: int = 0  # padded tokens of one forward pass; 0: 1,536 on a CPU, 16,384 on a GPU
     device: str = "auto"  # auto, cpu, cuda, mps
+    batch_texts: int = 32  # http: texts of one request at most
     key_variable: str = "OPENAI_API_KEY"  # http: the environment variable that holds the bearer token
 
 
@@ -169,6 +175,7 @@ class ClusterSettings:
     workers: int = 0  # tagging processes; 0: as many as the cluster's CPUs (or GPUs) carry
     use_gpu: bool = False
     chunk_documents: int = 1024  # documents that are tagged and written as one unit
+    small_bytes: int = 20_000_000  # smaller input goes without Ray where no cluster is named; 0: never
     address: str = ""  # a running Ray; empty: RAY_ADDRESS, else one started for the run
 
 

@@ -21,7 +21,7 @@ from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
 from raytagger.settings import FitRun
 from raytagger.store import FileEntry, Store
-from raytagger.stream.run import READER_CPUS, READERS, connected, one_row_blocks, own_errors
+from raytagger.stream.cluster import READER_CPUS, READERS, connected, one_row_blocks, own_errors
 from raytagger.vectors import CountedTerms, TermCounts
 
 COUNTED, MERGED = 4, 8  # units that one task counts, and counts that one task merges

@@ -29,7 +29,7 @@ from raytagger.schema import FloatArray
 from raytagger.settings import EncoderSettings, FitRun, StorageSettings
 from raytagger.store import Store, join, parent
 from raytagger.stream.bisect import ProcessDiedError, Tagged, tag_bisecting
-from raytagger.stream.run import connected, one_row_blocks, own_errors, share_out
+from raytagger.stream.cluster import connected, one_row_blocks, own_errors, share_out
 from raytagger.stream.stage import DEATHS_BEFORE_ISOLATION, Ledger
 
 SLABS_A_WORKER = 4  # so that no worker waits long for the last one

@@ -47,6 +47,8 @@ def another(value):
         return not value
     if isinstance(value, tuple):
         return [*value, "more"]
+    if isinstance(value, dict):
+        return {**value, "text": "more"}
     if isinstance(value, str):
         return value + "x"
     return (value or 0) + 1
@@ -127,6 +129,8 @@ def test_unknown_key_names_the_nearest(override, nearest):
         ("cluster.use_gpu=1", "bool"),
         ("source.fields=title", "a list of strings"),
         ("source.fields=[1]", "a list of strings"),
+        ("source.map=text", "a table of strings"),
+        ("source.map.text=1", "str"),
         ("search.threshold=true", "float"),
         ("search.threshold=1" + "0" * 400, "float"),
         ("method=[1]", "str"),
