@@ -164,10 +164,12 @@ class LabelSet:
 
 def read_source_labels(store: Store, source: SourceSettings) -> LabelSet:
     """Reads `source.labels` as `source` says; raises as `read_labels`."""
-    return read_labels(store, source.labels, source.label_format, source.normalise, source.quotes)
+    return read_labels(store, source.labels, source.label_format, form=source.normalise, quotes=source.quotes)
 
 
-def read_labels(store: Store, uri: str, format_name: str = "", form: str = "nfc", quotes: str = "auto") -> LabelSet:
+def read_labels(
+    store: Store, uri: str, format_name: str = "", *, form: str = "nfc", quotes: str = "auto"
+) -> LabelSet:
     """Reads a label file.
 
     Args:
