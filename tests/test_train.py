@@ -14,7 +14,8 @@ from raytagger.bundle import load, open_bundle
 from raytagger.errors import SettingsError
 from raytagger.evaluate import Asked, evaluate
 from raytagger.fit.job import FitJob
-from raytagger.fit.run import Trained, run_uri, train
+from raytagger.fit.run import train
+from raytagger.fit.training import Trained, run_uri
 from raytagger.progress import silent, unsaid
 from raytagger.recipes.fit import fit
 from raytagger.recipes.ofde import make_task
