@@ -175,7 +175,7 @@ class ClusterSettings:
     workers: int = 0  # tagging processes; 0: as many as the cluster's CPUs (or GPUs) carry
     use_gpu: bool = False
     chunk_documents: int = 1024  # documents that are tagged and written as one unit
-    small_bytes: int = 10_000_000  # smaller input goes without Ray where no cluster is named; 0: never
+    small_bytes: int = 20_000_000  # smaller input goes without Ray where no cluster is named; 0: never
     address: str = ""  # a running Ray; empty: RAY_ADDRESS, else one started for the run
 
 
