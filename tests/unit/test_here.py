@@ -6,7 +6,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from raytagger.errors import RejectsError
+from raytagger.cli import main
+from raytagger.errors import RejectsError, SettingsError
 from raytagger.retag.run import retag
 from raytagger.settings import ClusterSettings, RetagRun, RetagSettings, SourceSettings
 from raytagger.store import FileEntry, Store
@@ -64,6 +65,27 @@ def test_ray_is_started_for_what_is_large_or_asks_for_it(cluster, size, ray, mon
 def test_a_cluster_in_the_environment_is_used(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     assert needs_ray(ClusterSettings(), 0)
+
+
+@pytest.mark.parametrize("command", ["fit", "tag", "retag"])
+def test_ray_can_be_asked_for(command, monkeypatch, tmp_path):
+    asked = []
+
+    def stop(run, *_):
+        asked.append(run)
+        raise SettingsError("enough is known")
+
+    monkeypatch.setattr("raytagger.recipes.fit.fit", stop)
+    monkeypatch.setattr("raytagger.retag.run.retag", stop)
+    monkeypatch.setattr("raytagger.stream.output.tag_documents", lambda bundle, run, *_: stop(run))
+    (tmp_path / "run.toml").write_text("")
+    options = {"tag": ["models/x", "--documents", "docs", "--output", "tags"]}.get(
+        command, [str(tmp_path / "run.toml")]
+    )
+    for flag in ([], ["--ray"]):
+        with pytest.raises(SystemExit):
+            main([command, *options, *flag])
+    assert [run.cluster.small_bytes for run in asked] == [ClusterSettings().small_bytes, 0]
 
 
 def test_small_neighbours_are_grouped_by_their_sizes_alone():
