@@ -119,6 +119,20 @@ def pin_bundle(uri: str, store: Store) -> str:
     return uri
 
 
+def peek_manifest(place: str, store: Store) -> dict[str, Any]:
+    """The manifest of `OUT/<version>` alone; a remote bundle is not fetched.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
+    try:
+        return json.loads(store.read_bytes(join(place, "manifest.json")))
+    except (StoreError, ValueError) as error:
+        raise BundleError(
+            f"the manifest of {place} is damaged: {error}", remedy="Copy or train it again."
+        ) from error
+
+
 def _check_format(manifest: dict[str, Any], place: str) -> None:
     found = manifest.get("format")
     if not isinstance(found, int) or found > FORMAT:

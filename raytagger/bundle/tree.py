@@ -156,8 +156,7 @@ class TreeTagger(Loaded):
             return found
         return merge_disjoint(found, self._search_texts(features, k, untrained), k)
 
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        """See `Tagger.tag`."""
+    def _tag(self, texts: Sequence[str], k: int) -> Scores:
         if len(texts) == 1 and self._terms_alone:
             return self._tag_one(texts, k)
         return self.search(self.encode(texts), k)

@@ -101,7 +101,7 @@ def explain(
 
     Example: raytagger explain models/xrlinear --text "A fast PDF viewer" --label works-with-format::pdf
     """
-    from raytagger.bundle import load, named
+    from raytagger.bundle import load, named, read_texts
     from raytagger.errors import BundleError
 
     with explained_errors():
@@ -110,6 +110,7 @@ def explain(
         if not callable(explain_label):
             expected = "a kind that explains itself: tree, blend, xml0"
             raise BundleError("the bundle cannot explain itself", got=tagger.manifest["kind"], expected=expected)
+        (text,) = read_texts(tagger.manifest, [text])
         labels = label or [name for name, _ in named(tagger.tag([text], tagger.keep_k), tagger.labels)[0]]
         found: list[Any] = [explain_label(text, name) for name in labels]
     told = "\n\n".join("\n".join(one.lines()) for one in found)

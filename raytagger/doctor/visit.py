@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytagger.bundle import load
+from raytagger.bundle import load, text_settings
 from raytagger.corpus import LabelSet, read_labels
 from raytagger.doctor.effect import Effect, measure_effect, zero_shot_documents
 from raytagger.doctor.labels import REMEDIES, LabelReport, check_labels
@@ -99,5 +99,6 @@ def _measure(store: Store, labels: LabelSet, report: LabelReport, trial: Trial, 
         tagger = tagger.with_labels(labels)
     flagged = {"ill": tagger.labels.mask(report.flagged())}
     flagged |= {kind: tagger.labels.mask(report.flagged([kind])) for kind in REMEDIES}
-    documents = zero_shot_documents(store, trial.source, trial.splits, trial.limit)
+    source = text_settings(tagger.manifest, trial.source)
+    documents = zero_shot_documents(store, source, trial.splits, trial.limit)
     return measure_effect(tagger, documents, flagged, progress=progress)

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger import metrics
-from raytagger.bundle import Tagger, named
+from raytagger.bundle import Tagger, named, text_settings
 from raytagger.errors import CorpusError
 from raytagger.evaluate.documents import Asked, Part, find_split, gold_matrix, read_parts, survey
 from raytagger.evaluate.probabilities import Shown
@@ -80,7 +80,9 @@ def gather(
     Raises:
         CorpusError: as `evaluate`.
         BundleError: as `evaluate`.
+        SettingsError: another text is asked for than the tagger was fitted on.
     """
+    source = text_settings(tagger.manifest, source)
     if asked.group not in ("", "doc_id", "text", "split", *source.columns):
         source = replace(source, columns=(*source.columns, asked.group))
     names, rejects = survey(store, source)

@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from raytagger.bundle import Tagger, load, open_bundle, publish, write_card, write_labels
 from raytagger.bundle.blend import BlendTagger, shared_encoders
 from raytagger.bundle.features import save_features
+from raytagger.bundle.texts import shared_text_settings
 from raytagger.calibration import check_thresholds
 from raytagger.corpus import LabelSet, read_labels
 from raytagger.corpus.report import CorpusReport
@@ -44,17 +46,18 @@ def fit_blend(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     """Makes a bundle of kind `blend`.
 
     Raises:
-        SettingsError: a setting is impossible, or members have different label sets.
+        SettingsError: a setting is impossible, or members have different label sets or read different texts.
         BundleError: a member is missing.
         CorpusError: documents cannot be read, or there is no validation document with a label.
     """
     check_blend(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.format)
+    labels = read_labels(store, run.source.labels, run.source.label_format)
     places = list(run.blend.members) or [fit_inside(run, method, progress, say) for method in run.blend.methods]
     names = _names(places, run)
     members = shared_encoders([load(place, store, run.encoder.device) for place in places])
     check_labels(labels, members, places)
+    run = replace(run, source=shared_text_settings([member.manifest for member in members], run.source))
     check_cascade(run, members, names)
     report = CorpusReport(labels)
     learnt = learn(run, store, labels, members, names, report, progress, say)

@@ -55,7 +55,7 @@ def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], No
     del say  # nothing takes long enough to be announced
     _check(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.format)
+    labels = read_labels(store, run.source.labels, run.source.label_format)
     counts = _count(run, store, labels, progress)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

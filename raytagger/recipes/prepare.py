@@ -170,4 +170,4 @@ def _assemble(
 
 def read_run_labels(run: FitRun, store: Store) -> LabelSet:
     """The label set of a run."""
-    return read_labels(store, run.source.labels, run.source.format)
+    return read_labels(store, run.source.labels, run.source.label_format)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from raytagger.bundle import Tagger, load, open_bundle, publish, write_card, write_labels
+from raytagger.bundle import Tagger, load, open_bundle, publish, text_settings, write_card, write_labels
 from raytagger.bundle.frozen import predictable
 from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, texts_alone, write_numbers
 from raytagger.calibration import Curve
@@ -77,17 +77,18 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     """Makes a bundle of kind `xml0`.
 
     Raises:
-        SettingsError: a setting is impossible, or the base has another label set.
+        SettingsError: a setting is impossible, or the base has another label set or reads another text.
         BundleError: the base is missing.
         CorpusError: documents cannot be read, or there is no validation document with a label.
     """
     check_xml0(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.format)
-    job = Job(run, store, labels, CorpusReport(labels), progress, say)
+    labels = read_labels(store, run.source.labels, run.source.label_format)
     place = run.xml0.base or fit_inside(run, run.xml0.base_method, progress, say)
     base = load(place, store, run.encoder.device)
     _check_base(labels, base, place)
+    run = replace(run, source=text_settings(base.manifest, run.source))
+    job = Job(run, store, labels, CorpusReport(labels), progress, say)
     surveyed = survey(run, store, labels, job.report, progress)
     gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
     pseudo_J = draw_hidden(gold, base.train_count_L, predictable(labels), run.train.seed)

@@ -62,7 +62,7 @@ def fit_xrlinear(run: FitRun, progress: Progress = silent, say: Callable[[str], 
     """
     _check(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.format)
+    labels = read_labels(store, run.source.labels, run.source.label_format)
     stages = Stages(store, join(run.output.bundle, "training"), say)
     shop = Workshop(run, store, labels, stages, CorpusReport(labels), progress, say)
     with connected(run.cluster):

@@ -54,7 +54,7 @@ class TagStage:
         self._store = Store(job.storage)
         self._tagger = load(job.bundle, self._store)
         if job.labels:
-            self._tagger = self._tagger.with_labels(read_labels(self._store, job.labels))
+            self._tagger = self._tagger.with_labels(read_labels(self._store, job.labels, job.source.label_format))
         self._label_ids = np.array(self._tagger.labels.ids, object)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
