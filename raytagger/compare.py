@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from raytagger.bundle import load, open_bundle, pin_bundle
@@ -16,7 +17,12 @@ from raytagger.store import Store
 
 
 def evaluate_beside(
-    bundles: Sequence[str], labels: str, source: SourceSettings, asked: Asked, progress: Progress
+    bundles: Sequence[str],
+    labels: str,
+    source: SourceSettings,
+    asked: Asked,
+    progress: Progress,
+    store: Store | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Measures bundles, the first of which is the one that matters.
 
@@ -26,18 +32,20 @@ def evaluate_beside(
         source: the documents.
         asked: what to measure; with `details` a report is written.
         progress: told of documents.
+        store: storage options; by default those of the environment.
 
     Returns:
         The figures of the first, and the report as HTML, "" without details.
     """
-    store = Store()
+    store = store or Store()
     subjects = []
     figures: dict[str, Any] = {}
     for uri in bundles if asked.details else bundles[:1]:
         tagger = load(uri, store)
         if labels:
-            tagger = tagger.with_labels(read_labels(store, labels))
+            tagger = tagger.with_labels(read_labels(store, labels, source.label_format))
         evaluation = gather(tagger, store, source, asked, progress)
+        asked = replace(asked, held_out=evaluation.selection.held_out)  # the others are measured on the same
         measured = evaluation.summary(asked)
         figures = figures or measured
         if asked.details:

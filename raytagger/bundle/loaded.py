@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
 from typing import Any, NamedTuple
 
@@ -53,6 +53,8 @@ class Loaded(ABC):
     labels: LabelSet
     train_count_L: np.ndarray
     run: FitRun
+    # uint64, ascending: hashes of the ids of the training documents; None where the bundle does not know
+    trained_hashes: np.ndarray | None = field(default=None, kw_only=True, repr=False)
 
     @property
     def keep_k(self) -> int:

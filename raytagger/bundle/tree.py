@@ -347,6 +347,7 @@ def open_tree(opened: Opened, store: Store, device: str) -> TreeTagger:
         manifest=opened.manifest,
         labels=opened.labels,
         train_count_L=opened.train_count_L,
+        trained_hashes=opened.trained_hashes,
         run=run,
         terms=terms,
         trees=tuple(trees),

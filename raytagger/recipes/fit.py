@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.blend import fit_blend
-from raytagger.recipes.fitted import Fitted
+from raytagger.recipes.fitted import Fitted, warnings_of
 from raytagger.recipes.frozen import fit_frozen
 from raytagger.recipes.ofde import fit_ofde
 from raytagger.recipes.xml0 import fit_xml0
@@ -36,4 +37,8 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
     """
     if run.method not in METHODS:
         raise SettingsError("method", got=run.method, expected=", ".join(METHODS))
-    return METHODS[run.method](run, progress, say)
+    fitted = METHODS[run.method](run, progress, say)
+    warnings = warnings_of(run, fitted.report)
+    for line in warnings:
+        say(f"warning: {line}")
+    return replace(fitted, warnings=warnings)

@@ -25,8 +25,18 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from raytagger.bundle import Tagger, load, open_bundle, publish, text_settings, write_card, write_labels
+from raytagger.bundle import (
+    Tagger,
+    load,
+    open_bundle,
+    publish,
+    text_settings,
+    write_card,
+    write_labels,
+    write_trained,
+)
 from raytagger.bundle.frozen import predictable
+from raytagger.bundle.trained import trained_hashes
 from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, texts_alone, write_numbers
 from raytagger.calibration import Curve
 from raytagger.corpus import LabelSet, read_labels
@@ -38,10 +48,10 @@ from raytagger.errors import SettingsError
 from raytagger.fit.pairs import TextPairs, Tuning, draw_pairs, tune_on_pairs
 from raytagger.labels import LabelBank
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.blend_documents import Surveyed, choose_documents, survey
-from raytagger.recipes.fitted import Fitted, bank_of, check_places, embed_labels
+from raytagger.recipes.blend_documents import choose_documents, survey
+from raytagger.recipes.fitted import Fitted, bank_of, check_places, embed_labels, held_out_share
 from raytagger.recipes.inside import INSIDE, fit_inside
-from raytagger.recipes.reading import corpus_files, read_training
+from raytagger.recipes.reading import Read, corpus_files, read_training
 from raytagger.recipes.stages import Stages
 from raytagger.recipes.xml0_weight import (
     DEPTH,
@@ -160,7 +170,7 @@ def _check_base(labels: LabelSet, base: Tagger, place: str) -> None:
         )
 
 
-def _make_encoder(job: Job, surveyed: Surveyed, base: Tagger, pseudo_J: np.ndarray) -> Encoder:
+def _make_encoder(job: Job, surveyed: Read, base: Tagger, pseudo_J: np.ndarray) -> Encoder:
     """The sentence encoder as it is, or fine-tuned; hidden labels take no part in that."""
     run, encoder = job.run, load_encoder(job.run.encoder, job.store)
     if not run.xml0.pairs:
@@ -175,7 +185,7 @@ def _make_encoder(job: Job, surveyed: Surveyed, base: Tagger, pseudo_J: np.ndarr
     return open_encoder(made, run.encoder.device)
 
 
-def _tune(job: Job, surveyed: Surveyed, encoder: Encoder, label_J: np.ndarray, folder: Path) -> None:
+def _tune(job: Job, surveyed: Read, encoder: Encoder, label_J: np.ndarray, folder: Path) -> None:
     """Fine-tunes the encoder on pairs with some labels, and keeps it."""
     run = job.run
     assert isinstance(encoder, TransformerEncoder)
@@ -204,7 +214,7 @@ def _read_texts(job: Job, rows: np.ndarray) -> dict[int, str]:
     return found
 
 
-def _weigh(job: Job, draft: Xml0Tagger, surveyed: Surveyed, pseudo_J: np.ndarray) -> tuple[Xml0Tagger, Chosen]:
+def _weigh(job: Job, draft: Xml0Tagger, surveyed: Read, pseudo_J: np.ndarray) -> tuple[Xml0Tagger, Chosen]:
     """The tagger with its probabilities and weight."""
     run = replace(job.run, blend=replace(job.run.blend, documents=0))  # no training document without a hidden label
     documents = choose_documents(run, job.store, job.labels, surveyed, pseudo_J)
@@ -260,6 +270,7 @@ def _publish(job: Job, place: str, tagger: Xml0Tagger, chosen: Chosen) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_labels(folder, job.labels, tagger.train_count_L)
+        write_trained(folder, trained_hashes(tagger.base))
         shutil.copytree(open_bundle(place, job.store).folder, folder / "base")
         save_encoder(tagger.encoder, run.encoder, folder / "encoder")
         np.save(folder / "label_LE.npy", tagger.label_LE.astype(np.float16))
@@ -290,6 +301,7 @@ def _facts(job: Job, tagger: Xml0Tagger, chosen: Chosen) -> dict[str, Any]:
         "labels": len(labels),
         "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},
         "train_documents": base["train_documents"],
+        "held_out": held_out_share(job.run, job.report),
         "calibrated": known and chosen.measured,
         "licences": base.get("licences", {}) | {job.run.encoder.path: tagger.encoder.licence},
         "metrics": {"validation": {f"UR@1, hidden, weight {w}": value for w, value in chosen.curve.items()}},

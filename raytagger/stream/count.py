@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import ray.data
 
-from raytagger.corpus import list_documents, read_file, select_splits
+from raytagger.corpus import list_documents, read_file
+from raytagger.corpus.splits import select_training
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
 from raytagger.settings import FitRun
@@ -34,11 +34,9 @@ DTYPES: dict[str, Any] = {
     "pair_frequency_P": np.int32,
 }
 
-pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
-
 
 def count_terms(run: FitRun, progress: Progress = silent) -> TermCounts:
-    """Document frequencies over the training split; over all documents where none has a split.
+    """Document frequencies over the training documents, as `corpus.splits.select_training` takes them.
 
     Equal to one `TermCounts` over the same texts.
 
@@ -92,10 +90,7 @@ class _Reader:
         store, source = Store(self.run.storage), self.run.source
         for number in batch["item"].to_pylist():
             for chunk in read_file(store, self.files[number], source, self.run.cluster.chunk_documents):
-                documents = chunk.documents
-                has_splits = bool(pc.any(pc.is_valid(documents["split"])).as_py())
-                if has_splits:
-                    documents = select_splits(documents, (source.train_split,))
+                documents, has_splits = select_training(chunk.documents, source, (source.train_split,))
                 texts = pa.array([documents["text"].to_pylist()], pa.list_(pa.large_string()))
                 yield pa.table({"texts": texts, "has_splits": [has_splits]})
 
