@@ -394,7 +394,8 @@ def test_calibration_is_undefined_where_there_is_nothing_to_measure(drawn, store
     tagger, source, _ = drawn
     claims_nothing = evaluate(tagger.saying(tagger.score_NL, calibrated=False), store, source, Asked(limit=50))
     assert all(claims_nothing[name] is None for name in CALIBRATION)
-    seen = dataclasses.replace(tagger, train_count_L=np.ones(len(tagger.labels), np.int64))
+    count_L = tagger.train_count_L
+    seen = dataclasses.replace(tagger, train_count_L=np.where(count_L == 0, 200, count_L))
     figures = evaluate(seen, store, source, Asked(limit=50))
     assert figures["ECE_unseen"] is figures["Brier_unseen"] is figures["ECE_unseen_zero_shot"] is None
     assert figures["n_pairs_unseen"] == 0
