@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from raytagger.bundle import load, open_bundle, pin_bundle
-from raytagger.corpus import read_labels
+from raytagger.bundle import load, open_bundle, pin_bundle, text_settings
+from raytagger.corpus.labels import read_source_labels
 from raytagger.evaluate import Asked, Evaluation, gather
 from raytagger.metrics import Ranked
 from raytagger.progress import Progress
@@ -43,7 +43,8 @@ def evaluate_beside(
     for uri in bundles if asked.details else bundles[:1]:
         tagger = load(uri, store)
         if labels:
-            tagger = tagger.with_labels(read_labels(store, labels, source.label_format))
+            read = replace(text_settings(tagger.manifest, source), labels=labels)
+            tagger = tagger.with_labels(read_source_labels(store, read))
         evaluation = gather(tagger, store, source, asked, progress)
         asked = replace(asked, held_out=evaluation.selection.held_out)  # the others are measured on the same
         measured = evaluation.summary(asked)

@@ -11,13 +11,14 @@ from raytagger.errors import CorpusError, SettingsError
 from raytagger.settings import SourceSettings
 
 SEPARATOR = ". "
-TEXT_ROLES = ("text", "title")  # of `source.map`: which column of a file is meant by a field's name
+TEXT_ROLES = ("title", "text")  # of `source.map`: which column of a file is meant by a field's name
 Text = str | Mapping[str, Any]
 
 
 def text_fields(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """The fields that a bundle's documents are joined from."""
-    return tuple(_kept(manifest).get("fields") or ("text",))
+    kept = _kept(manifest)
+    return tuple(kept.get("fields") or (TEXT_ROLES if "title" in kept.get("map", {}) else ("text",)))
 
 
 def text_settings(manifest: Mapping[str, Any], asked: SourceSettings) -> SourceSettings:
@@ -37,12 +38,14 @@ def text_settings(manifest: Mapping[str, Any], asked: SourceSettings) -> SourceS
     if not kept:
         return asked
     columns = {role: name for role, name in kept.get("map", {}).items() if role in TEXT_ROLES}
-    fields, form = tuple(kept.get("fields", ())), kept.get("normalise", "none")
-    if kept.get("documents") or fields:  # else the bundle has seen label texts alone
-        _refuse_other("fields", asked.fields, fields, text_fields(manifest))
-    if asked.normalise != SourceSettings.normalise:
-        _refuse_other("normalise", asked.normalise, form, form)
-    return replace(asked, fields=fields or asked.fields, normalise=form, map=columns | asked.map)
+    fields, form = text_fields(manifest), kept.get("normalise", "none")
+    if not kept.get("documents") and not kept.get("fields"):
+        fields = asked.fields  # the bundle has seen label texts alone
+    if asked.fields and asked.fields != fields:
+        raise _other("fields", asked.fields, fields, "Where the file calls its columns otherwise, use source.map.")
+    if asked.normalise not in (form, SourceSettings.normalise):
+        raise _other("normalise", asked.normalise, form)
+    return replace(asked, fields=fields, normalise=form, map=columns | asked.map)
 
 
 def shared_text_settings(manifests: Sequence[Mapping[str, Any]], asked: SourceSettings) -> SourceSettings:
@@ -81,14 +84,13 @@ def _kept(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return manifest.get("settings", {}).get("source", {})
 
 
-def _refuse_other(name: str, asked: Any, kept: Any, meant: Any) -> None:
-    if asked and asked not in (kept, meant):
-        raise SettingsError(
-            f"source.{name} is not what the bundle was fitted with",
-            got=asked,
-            expected=f"{meant!r}, or nothing: the bundle knows",
-            remedy="Where the file calls its columns otherwise, say so by source.map." if name == "fields" else "",
-        )
+def _other(name: str, asked: object, kept: object, remedy: str = "") -> SettingsError:
+    return SettingsError(
+        f"source.{name} is not what the bundle was fitted with",
+        got=asked,
+        expected=f"{kept!r}, or nothing: the bundle knows",
+        remedy=remedy,
+    )
 
 
 def _whole(text: Text, row: int, fields: tuple[str, ...]) -> str:

@@ -128,7 +128,7 @@ class CorpusReport:
         if not (folder / SAVED).is_file():
             return
         kept = json.loads((folder / SAVED).read_text(encoding="utf-8"))
-        self.n_documents = kept["n_documents"]
+        self.n_documents, self.left_out, self._hint = kept["n_documents"], kept["left_out"], kept["hint"]
         self.splits, self.rejects = Counter(kept["splits"]), Counter(kept["rejects"])
         self.findings |= {name: Finding(**kept[name]) for name in TITLES if name in kept}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raytagger.bundle import load, text_settings
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet
+from raytagger.corpus.labels import read_source_labels
 from raytagger.doctor.effect import Effect, measure_effect, zero_shot_documents
 from raytagger.doctor.labels import REMEDIES, LabelReport, check_labels
 from raytagger.doctor.told import effect_lines, report_lines
@@ -94,7 +95,7 @@ def examine_labels(
             expected="both or neither",
         )
     started, store = time.perf_counter(), store or Store()
-    label_set = read_labels(store, labels, trial.source.label_format)
+    label_set = read_source_labels(store, replace(trial.source, labels=labels))
     report = check_labels(label_set, load_encoder(encoder, store), similar, encoder.prompt, progress)
     effects = _measure(store, label_set, report, trial, progress) if trial.bundle else None
     return Health(labels, label_set.fingerprint, report, effects, time.perf_counter() - started)

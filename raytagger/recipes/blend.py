@@ -31,7 +31,8 @@ from raytagger.bundle.features import save_features
 from raytagger.bundle.texts import shared_text_settings
 from raytagger.bundle.trained import trained_hashes
 from raytagger.calibration import check_thresholds
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
@@ -53,7 +54,7 @@ def fit_blend(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     """
     check_blend(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.label_format)
+    labels = read_source_labels(store, run.source)
     places = list(run.blend.members) or [fit_inside(run, method, progress, say) for method in run.blend.methods]
     names = _names(places, run)
     members = shared_encoders([load(place, store, run.encoder.device) for place in places])

@@ -18,7 +18,8 @@ import numpy as np
 
 from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.frozen import uses_encoder, uses_terms
-from raytagger.corpus import LabelSet, read_documents, read_labels
+from raytagger.corpus import LabelSet, read_documents
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport, hash_ids
 from raytagger.corpus.splits import select_training
 from raytagger.encoders import load_encoder, save_encoder
@@ -66,7 +67,7 @@ def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], No
     del say  # nothing takes long enough to be announced
     _check(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.label_format)
+    labels = read_source_labels(store, run.source)
     counts = _count(run, store, labels, progress)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

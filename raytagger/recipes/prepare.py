@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import load_encoder
 from raytagger.encoders.transformer import TransformerEncoder
@@ -179,4 +180,4 @@ def _assemble(
 
 def read_run_labels(run: FitRun, store: Store) -> LabelSet:
     """The label set of a run."""
-    return read_labels(store, run.source.labels, run.source.label_format)
+    return read_source_labels(store, run.source)

@@ -39,7 +39,8 @@ from raytagger.bundle.frozen import predictable
 from raytagger.bundle.trained import trained_hashes
 from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, texts_alone, write_numbers
 from raytagger.calibration import Curve
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
 from raytagger.encoders.encoder import Embedded
@@ -93,7 +94,7 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     """
     check_xml0(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.label_format)
+    labels = read_source_labels(store, run.source)
     place = run.xml0.base or fit_inside(run, run.xml0.base_method, progress, say)
     base = load(place, store, run.encoder.device)
     _check_base(labels, base, place)

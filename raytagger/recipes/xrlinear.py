@@ -29,7 +29,7 @@ import scipy.sparse as sp
 from raytagger import metrics
 from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.tree import combination, open_search, reads_vectors, words_alone
-from raytagger.corpus import read_labels
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import save_encoder
 from raytagger.errors import SettingsError
@@ -62,7 +62,7 @@ def fit_xrlinear(run: FitRun, progress: Progress = silent, say: Callable[[str], 
     """
     _check(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.label_format)
+    labels = read_source_labels(store, run.source)
     stages = Stages(store, join(run.output.bundle, "training"), say)
     shop = Workshop(run, store, labels, stages, CorpusReport(labels), progress, say)
     with connected(run.cluster):

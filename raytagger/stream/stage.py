@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import ray
 
 from raytagger.bundle import load
-from raytagger.corpus import read_labels
+from raytagger.corpus.labels import read_source_labels
 from raytagger.schema import PAD, Scores
 from raytagger.store import Store
 from raytagger.stream.bisect import SUSPECTS, Tagged, tag_bisecting
@@ -54,7 +54,9 @@ class TagStage:
         self._store = Store(job.storage)
         self._tagger = load(job.bundle, self._store)
         if job.labels:
-            self._tagger = self._tagger.with_labels(read_labels(self._store, job.labels, job.source.label_format))
+            self._tagger = self._tagger.with_labels(
+                read_source_labels(self._store, replace(job.source, labels=job.labels))
+            )
         self._label_ids = np.array(self._tagger.labels.ids, object)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
