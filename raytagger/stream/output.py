@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytagger.bundle import peek_manifest, pin_bundle, text_settings
+from raytagger.bundle.loaded import check_k
 from raytagger.corpus import list_documents
 from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
@@ -44,7 +45,7 @@ def tag_documents(
     job = TagJob(
         bundle=pinned,
         source=text_settings(peek_manifest(pinned, store), replace(run.source, documents=run.retag.documents)),
-        k=k,
+        k=check_k(k),
         data="",
         markers="",
         run_id="",
