@@ -349,6 +349,7 @@ def open_blend(opened: Opened, store: Store, device: str, open_kind: Load) -> Bl
         manifest=opened.manifest,
         labels=opened.labels,
         train_count_L=opened.train_count_L,
+        trained_hashes=opened.trained_hashes,
         run=run,
         names=tuple(kept["names"]),
         members=tuple(members),
