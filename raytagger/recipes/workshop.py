@@ -28,7 +28,7 @@ from raytagger.store import Store
 from raytagger.stream.count import count_terms
 from raytagger.vectors import TfIdf, Vocabulary
 
-STAGES = 1  # raised when a stage writes other files for the same input
+STAGES = 2  # raised when a stage writes other files for the same input
 
 
 @dataclass(frozen=True)
