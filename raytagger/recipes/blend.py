@@ -166,6 +166,7 @@ def _numbers(tagger: BlendTagger, learnt: Learnt) -> dict[str, Any]:
         "unseen_bias": tagger.unseen_bias,
         "thresholds": tagger.thresholds.as_dict(),
         "sample": learnt.sample_documents,
+        "words": tagger.overlap.way,
     }
 
 
