@@ -24,6 +24,7 @@ from raytagger.stream.cluster import READER_CPUS, READERS, connected, one_row_bl
 from raytagger.stream.job import TagJob
 from raytagger.stream.stage import Ledger, TagStage, to_ipc
 from raytagger.stream.units import Done, finished_units, unit_name
+from raytagger.tables import blank_part, blank_warning
 
 
 @dataclass
@@ -33,6 +34,7 @@ class TagSummary:
     read: int = 0
     tagged: int = 0
     cut: int = 0
+    blank: int = 0
     resumed_units: int = 0
     tagged_now: int = 0
     seconds: float = 0.0
@@ -60,7 +62,13 @@ class TagSummary:
             parts.append(f"rejected: {', '.join(f'{n} {reason}' for reason, n in self.rejected.most_common())}")
         if self.cut:
             parts.append(f"{100 * self.cut / max(self.tagged, 1):.1f} % longer than the encoder reads")
-        return f"{'; '.join(parts)}: {where}"
+        parts.append(blank_part(self.share_blank))
+        return "\n".join([f"{'; '.join(parts)}: {where}", *blank_warning(self.share_blank)])
+
+    @property
+    def share_blank(self) -> float:
+        """The share of tagged documents of which nothing is known."""
+        return self.blank / max(self.tagged, 1)
 
     def add(self, done: Done) -> None:
         """Counts a unit."""
@@ -68,6 +76,7 @@ class TagSummary:
         self.read += done.rows + len(done.rejects)
         self.tagged += done.rows
         self.cut += done.cut
+        self.blank += done.blank
         self.rejected.update(reject["reason"] for reject in done.rejects)
 
 

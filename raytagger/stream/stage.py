@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import ray
 
 from raytagger.bundle import load
@@ -21,6 +22,8 @@ from raytagger.stream.bisect import SUSPECTS, Tagged, tag_bisecting
 from raytagger.stream.isolate import IsolatedTagger
 from raytagger.stream.job import TagJob
 from raytagger.stream.units import finish_unit
+
+pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 DEATHS_BEFORE_ISOLATION = 2
 
@@ -79,8 +82,9 @@ class TagStage:
                 for bad in tagged.rejected
             ),
         ]
-        facts = {"unit": unit, "rejects": rejects, "cut": tagged.cut}
         table = self._table(documents, texts, tagged)
+        blank = pc.sum(table["blank"]).as_py() if len(table) else 0
+        facts = {"unit": unit, "rejects": rejects, "cut": tagged.cut, "blank": blank}
         done = finish_unit(self._store, self._job.data, self._job.markers, table, facts)
         ray.get(self._ledger.end.remote(unit))
         return json.dumps(asdict(done))
@@ -103,6 +107,7 @@ class TagStage:
             return pa.table({})
         scores = Scores.concatenate(tagged.parts)
         scores = Scores(scores.label_BK[order], scores.score_BK[order])
+        blank_B = scores.empty_B  # before labels below the threshold are left out
         if self._job.tags:
             scores = self._tagger.keep(scores, self._job.k)
         label_ids, values = as_lists(scores, self._label_ids)
@@ -116,6 +121,7 @@ class TagStage:
             columns["tagged_at"] = pa.array([now] * len(good), pa.timestamp("us", tz="UTC"))
         for name in self._job.source.columns:
             columns[name] = documents[name].take(pa.array(good))
+        columns["blank"] = pa.array(blank_B)
         return pa.table(columns)
 
 
