@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 
 from raytagger.bundle import load
 from raytagger.corpus import read_documents
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.blend import fit_blend
 from raytagger.recipes.fitted import Fitted
-from raytagger.recipes.frozen import fit_frozen
-from raytagger.recipes.ofde import fit_ofde
-from raytagger.recipes.xml0 import fit_xml0
-from raytagger.recipes.xrlinear import fit_xrlinear
 from raytagger.settings import FitRun
 from raytagger.store import Store, join
 
 LOOKED_AT = 200  # documents that a new bundle is tried on
+GROUP = "raytagger.recipes"
+# Named, not imported: PyTorch and transformers take seconds, and linear rankers need neither.
 METHODS = {
-    "blend": fit_blend,
-    "frozen": fit_frozen,
-    "ofde": fit_ofde,
-    "xml0": fit_xml0,
-    "xrlinear": fit_xrlinear,
+    method: EntryPoint(method, f"raytagger.recipes.{method}:fit_{method}", GROUP)
+    for method in ("blend", "frozen", "ofde", "xml0", "xrlinear")
 }
 
 
@@ -41,7 +36,7 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
     """
     if run.method not in METHODS:
         raise SettingsError("method", got=run.method, expected=", ".join(METHODS))
-    fitted = METHODS[run.method](run, progress, say)
+    fitted = METHODS[run.method].load()(run, progress, say)
     return replace(fitted, share_blank=_share_blank(run, join(fitted.bundle, fitted.version)))
 
 
