@@ -261,8 +261,9 @@ def test_limits_of_a_request_reach_the_search(flat):
     wanted = list(tagger.labels.ids[5:9])
     with TestClient(make_api(tagger, 4)) as client:
         answer = client.post("/v1/tag", json={"texts": TEXTS, "k": 50, "allow": wanted}).json()
+    trained = {name for name in wanted if tagger.train_count_L[tagger.labels.index[name]]}
     for row in answer["results"]:
-        assert sorted(tag["label_id"] for tag in row["tags"]) == sorted(wanted)
+        assert trained <= {tag["label_id"] for tag in row["tags"]} <= set(wanted)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut"])
