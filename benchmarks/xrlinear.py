@@ -303,6 +303,9 @@ class Rival:
         label_BK, score_BK = (np.take_along_axis(array, order_BK, axis=1) for array in (label_BK, score_BK))
         return Scores(label_BK.astype(np.int32), score_BK.astype(np.float32))
 
+    def rank(self, features: Numbers, k: int, allowed_L: BoolArray | None = None) -> Scores:
+        return self.search(features, k, allowed_L)
+
     def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
         return self.search(self.encode([str(text) for text in texts]), k)
 

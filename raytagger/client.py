@@ -50,7 +50,8 @@ class Client:
     def tag(self, texts: Iterable[str | Mapping[str, str | None]], k: int = 5) -> list[list[tuple[str, float]]]:
         """The k best labels of each text as (label id, score), best first, in the texts' order.
 
-        A text may be an object of the bundle's fields, which `health` names.
+        A text may be an object of the bundle's fields, which `health` names. A text of which nothing is known, such
+        as one without any known word, has none: an empty list.
 
         Raises:
             CorpusError: the endpoint refuses a text, or k; names which.

@@ -43,9 +43,13 @@ TAG_SCHEMA = pa.schema(
         ("label_set_id", pa.string()),
         ("run_id", pa.string()),
         ("tagged_at", pa.timestamp("us", tz="UTC")),
+        ("blank", pa.bool_()),
     ]
 )
-"""The tag table: one row a document; `outcome` is `tagged` or `stale` and partitions the table."""
+"""The tag table: one row a document; `outcome` is `tagged` or `stale` and partitions the table.
+
+`blank`: nothing of the document is known, and it has no tags; null in rows that were written before there was it.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,21 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.label_BK)
+
+    @property
+    def empty_B(self) -> BoolArray:
+        """Bool (B,), documents without any label; where all labels were searched these are blank."""
+        return np.all(self.label_BK == PAD, axis=1)
+
+    def without(self, none_B: BoolArray) -> Scores:
+        """The same, but no label for some documents, bool (B,)."""
+        return self.keep(~none_B[:, None]) if none_B.any() else self
+
+    def keep(self, kept_BK: BoolArray) -> Scores:
+        """The places where `kept_BK`, bool (B, K) or what broadcasts to it, is true; the others become `PAD`."""
+        return Scores(
+            np.where(kept_BK, self.label_BK, np.int32(PAD)), np.where(kept_BK, self.score_BK, np.float32(-np.inf))
+        )
 
     def top(self, k: int) -> Scores:
         """The first `k` places of every row."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+BLANK_SHARE = 0.05  # of the documents: with more blank ones, something is wrong with the texts or the bundle
+
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
     """Aligned columns; the first to the left, numbers to the right."""
@@ -25,6 +27,21 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
+def blank_part(share: float) -> str:
+    """How many of the documents are blank: the same words wherever documents are tagged."""
+    return f"{100 * share:.1f} % blank (nothing of them is known)"
+
+
+def blank_warning(share: float) -> list[str]:
+    """A line where too many documents are blank; none otherwise."""
+    if share <= BLANK_SHARE:
+        return []
+    return [
+        f"warning: {100 * share:.1f} % of the documents are blank: no word of theirs is known, so that they get no "
+        "tags; check source.fields, the documents' language, and that the bundle was fitted on texts like them"
+    ]
+
+
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
@@ -42,7 +59,8 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
         f"{figures['n_documents']:,} documents, {figures['n_labels']:,} labels "
         f"({figures['n_unseen_labels']:,} unseen), {figures['documents_per_s']:,.0f} documents/s; left out: "
         f"{figures['n_without_gold']:,} without gold labels, {figures['n_unknown_gold']:,} unknown gold labels, "
-        f"{figures['n_rejected']:,} rows that cannot be read"
+        f"{figures['n_rejected']:,} rows that cannot be read; {blank_part(figures['share_blank'])}"
     )
+    lines.extend(blank_warning(figures["share_blank"]))
     lines.extend(f"model {model}: licence {licence}" for model, licence in figures["licences"].items())
     return lines

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from raytagger.cli.tags import tags_show
 from raytagger.errors import LockHeldError, StoreError
 from raytagger.retag.run import retag
 from raytagger.schema import TAG_SCHEMA
 from raytagger.store import Store, join, locked
 from raytagger.store.tags import DataFile, TagTable
-from tests.corpora import retag_run, write_texts
+from tests.corpora import retag_run, small_bundle, write_texts
 
 TEXTS = [f"a text about bread and gardens, number {row}" for row in range(40)]
 
@@ -90,6 +91,21 @@ def test_a_table_in_object_storage(bundle, bucket, s3, tmp_path):
         doc_id: row["label_ids"] for doc_id, row in rows_of(table).items()
     }
     assert retag(retag_run(join(bucket, "docs.parquet"), bundle, table)).nothing_to_do
+
+
+def test_the_table_says_which_documents_are_blank(tmp_path, capsys):
+    bundle, table = small_bundle(str(tmp_path / "bundle"), "tfidf"), str(tmp_path / "tags")
+    path = write_texts(tmp_path / "docs.parquet", ["Prune plums in summer.", "ꙮꙮ ⵣⵣⵣ"])
+    night = retag(retag_run(str(path), bundle, table))
+    assert "50.0 % blank" in night.line()
+    assert night.as_dict()["blank"] == 1
+    rows = rows_of(table)
+    assert {name: (row["blank"], bool(row["label_ids"])) for name, row in rows.items()} == {
+        "d000000": (False, True),
+        "d000001": (True, False),
+    }
+    tags_show(table, "d000001")
+    assert "blank: nothing of the document is known" in capsys.readouterr().out
 
 
 def test_a_newly_quarantined_document_keeps_its_row_as_stale(faulty, tmp_path):

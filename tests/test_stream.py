@@ -17,7 +17,7 @@ from raytagger.errors import CorpusError, RejectsError, StoreError
 from raytagger.settings import ClusterSettings, RetagRun, RetagSettings, SourceSettings
 from raytagger.store import Store, join
 from raytagger.stream.output import tag_documents
-from tests.corpora import write_texts
+from tests.corpora import small_bundle, write_texts
 
 DOCUMENTS = [json.loads(line) for line in (SMALL / "docs.jsonl").read_text().splitlines()]
 
@@ -146,3 +146,18 @@ def test_a_newer_label_set_is_answered_at_once(bundle, tmp_path):
     output = str(tmp_path / "tags.parquet")
     tag_documents(bundle, tag_run(path, labels=str(tmp_path / "labels.parquet")), output, k=3)
     assert pq.read_table(output)["label_ids"].to_pylist()[0][0] == "new/volcano"
+
+
+def test_a_document_of_which_nothing_is_known_has_no_tags_and_is_blank(tmp_path):
+    bundle = small_bundle(str(tmp_path / "bundle"), "tfidf")
+    path = write_texts(tmp_path / "docs.parquet", ["Prune plums in summer.", "ꙮꙮ ⵣⵣⵣ", "A soup of leeks."])
+    output = str(tmp_path / "tags.parquet")
+    summary = tag_documents(bundle, tag_run(path, chunk=2), output, k=60)
+    rows = pq.read_table(output)
+    assert rows.column_names == ["doc_id", "label_ids", "scores", "blank"]
+    assert rows["blank"].to_pylist() == [False, True, False]
+    assert rows.to_pylist()[1]["label_ids"] == rows.to_pylist()[1]["scores"] == []
+    assert all(score > 0 for row in rows.to_pylist() for score in row["scores"])
+    assert summary.blank == 1
+    assert "33.3 % blank" in summary.line(output)
+    assert "warning: 33.3 % of the documents are blank" in summary.line(output)

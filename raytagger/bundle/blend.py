@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from raytagger.bundle.features import load_features, take_rows
+from raytagger.bundle.features import load_features, readers, take_rows
 from raytagger.bundle.format import Opened, open_folder
 from raytagger.bundle.loaded import Loaded
 from raytagger.bundle.panel import Panel, from_dict, raised, spread
@@ -64,10 +64,12 @@ class BlendFeatures(NamedTuple):
 
     @property
     def blank_B(self) -> BoolArray:
-        """Bool (B,), no member knows anything of the document; those that are not asked know something."""
-        if self.asked is not None:
-            return np.zeros(len(self.cut_B), bool)
-        return np.all([part.blank_B for part in self.members], axis=0)
+        """Bool (B,), no member knows anything of the document; all are asked where the cheap ones do not."""
+        blank_B = np.ones(len(self.cut_B), bool)
+        for part in readers(self.members):
+            asked = self.asked if len(part.cut_B) < len(blank_B) else slice(None)
+            blank_B[asked] &= part.blank_B
+        return blank_B
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ class BlendTagger(Loaded):
             cut_B[asked] |= features[member].cut_B
         return BlendFeatures(tuple(features[m] for m in range(len(self.members))), words_BV, cut_B, asked)
 
-    def search(self, features: BlendFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """See `Tagger.search`: probabilities; unseen labels are raised by the bias in the ranking.
+    def _rank(self, features: BlendFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
+        """Probabilities; unseen labels are raised by the bias in the ranking.
 
         Allowing a part of the seen or of the unseen labels changes what stands beside a label, and so its
         probability a little. Features are of this tagger's label texts: encode again after `with_labels`.
@@ -234,7 +236,8 @@ class BlendTagger(Loaded):
             allowed_L: bool (L,).
             depth: labels that a member names.
         """
-        return unite([self.members[member].search(features[member], depth, allowed_L) for member in panel.members])
+        said = [self.members[member].rank(features[member], depth, allowed_L) for member in panel.members]
+        return unite(said, np.stack([features[member].blank_B for member in panel.members]))
 
     def facts(self, panel: Panel, candidates: Candidates, words_BV: sp.csr_matrix, seen: bool) -> np.ndarray:
         """Facts of pairs of one population, float64 (B, C, F), for at most a few hundred documents."""
@@ -294,7 +297,8 @@ class BlendTagger(Loaded):
         if panel is None or panel.cascade is None:
             return np.arange(len(words_BV.indptr) - 1)
         scores = self._search(panel, features, words_BV, panel.cascade.depth, None)
-        return np.flatnonzero(panel.cascade.gain(scores) > panel.cascade.least_gain)
+        blank_B = np.all([part.blank_B for part in readers([features[m] for m in panel.members])], axis=0)
+        return np.flatnonzero(blank_B | (panel.cascade.gain(scores) > panel.cascade.least_gain))
 
 
 class _Once:
@@ -318,7 +322,7 @@ def usual_scores(member: Tagger, sample: Any, label_J: np.ndarray, labels: int) 
     if not len(label_J):
         return np.zeros((2, 0), np.float32)
     looked_at = min(len(sample.cut_B), max(FEWEST_LOOKED_AT, PAIRS_LOOKED_AT // max(len(label_J), 1)))
-    found = member.search(take_rows(sample, np.arange(looked_at)), len(label_J), spread(label_J, labels))
+    found = member.rank(take_rows(sample, np.arange(looked_at)), len(label_J), spread(label_J, labels))
     filled_BK = found.label_BK != PAD
     label_P, score_P = found.label_BK[filled_BK], found.score_BK[filled_BK].astype(np.float64)
     count_L = np.bincount(label_P, minlength=labels)

@@ -22,7 +22,7 @@ from raytagger.bundle.format import Opened
 from raytagger.bundle.frozen import predictable
 from raytagger.bundle.loaded import Loaded
 from raytagger.corpus import LabelSet
-from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
+from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder, unread
 from raytagger.schema import BoolArray, FloatArray, Scores
 from raytagger.search import DenseSearch, open_index
 from raytagger.settings import FitRun, make_run
@@ -37,8 +37,8 @@ class DenseFeatures(NamedTuple):
 
     @property
     def blank_B(self) -> BoolArray:
-        """Bool (B,), nothing of the document is known; an encoder knows something of every text."""
-        return np.zeros(len(self.cut_B), bool)
+        """Bool (B,), the encoder reads nothing of the document."""
+        return unread(self.doc_BD)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class DenseTagger(Loaded):
         """See `Tagger.encode`."""
         return DenseFeatures(*self.encoder.encode(texts, self.run.encoder.prompt))
 
-    def search(self, features: DenseFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """See `Tagger.search`. Retired labels and labels without any text are never answered."""
+    def _rank(self, features: DenseFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
+        """Retired labels and labels without any text are never answered."""
         allowed = predictable(self.labels)
         if allowed_L is not None:
             allowed = allowed & allowed_L

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ import scipy.sparse as sp
 def take_rows(features: Any, rows: np.ndarray) -> Any:
     """The features of some documents, int64 rows."""
     return type(features)(*(_taken(value, rows) for value in features))
+
+
+def readers(parts: Sequence[Any]) -> Sequence[Any]:
+    """The features of those members that read documents: popularity is the same whatever is known of one."""
+    return [part for part in parts if getattr(part, "reads_text", True)] or parts
 
 
 def save_features(features: Any, folder: Path) -> None:

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from raytagger.bundle.format import Opened
 from raytagger.bundle.loaded import Loaded
 from raytagger.corpus import LabelSet
-from raytagger.encoders import Encoder, open_encoder
+from raytagger.encoders import Encoder, open_encoder, unread
 from raytagger.errors import SettingsError
 from raytagger.schema import BoolArray, FloatArray, Scores
 from raytagger.search import (
@@ -23,6 +23,8 @@ from raytagger.search import (
     Scorer,
     SparseLabels,
     SparseScorer,
+    above_zero,
+    has_any,
     open_index,
     search_exact,
 )
@@ -34,19 +36,44 @@ KINDS = ("dense", "tfidf", "mean", "bm25", "popularity")
 
 
 class FrozenFeatures(NamedTuple):
-    """What a search reads of B documents: unit embeddings, term weights, or neither."""
+    """What a search reads of B documents: unit embeddings, term weights, or neither.
+
+    Attributes:
+        documents: B.
+        doc_BD: float32 (B, D), unit rows; None without an encoder.
+        doc_BV: float32 CSR (B, V); None without terms.
+        cut_B: bool (B,), longer than the encoder reads.
+        shares_B: bool (B,), has a term of some label's text; None without terms, and in bundles of older versions.
+    """
 
     documents: int
     doc_BD: FloatArray | None
     doc_BV: sp.csr_matrix | None
     cut_B: BoolArray
+    shares_B: BoolArray | None = None
 
     @property
     def blank_B(self) -> BoolArray:
-        """Bool (B,), nothing of the document is known."""
-        if self.doc_BV is None or self.doc_BD is not None:
+        """Bool (B,): the encoder reads nothing of the document, and it shares no term with any label.
+
+        The labels' popularity is the same for every document, whatever is known of it.
+        """
+        if not self.reads_text:
             return np.zeros(self.documents, bool)
-        return np.diff(self.doc_BV.indptr) == 0
+        if self.doc_BV is None:
+            return self.by_terms_B
+        shares_B = np.diff(self.doc_BV.indptr) > 0 if self.shares_B is None else self.shares_B
+        return self.by_terms_B & ~shares_B
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether anything of the documents is read at all."""
+        return self.doc_BD is not None or self.doc_BV is not None
+
+    @property
+    def by_terms_B(self) -> BoolArray:
+        """Bool (B,), documents that have no embedding, so that no score of a label is below 0."""
+        return np.ones(self.documents, bool) if self.doc_BD is None else unread(self.doc_BD)
 
 
 @dataclass(frozen=True)
@@ -67,10 +94,16 @@ class FrozenTagger(Loaded):
         doc_BD, cut_B = None, np.zeros(len(texts), bool)
         if self.encoder is not None:
             doc_BD, cut_B = self.encoder.encode(texts, self.run.encoder.prompt)
-        return FrozenFeatures(len(texts), doc_BD, self._weights(texts), cut_B)
+        doc_BV, shares_B = self._weights(texts), None
+        if doc_BV is not None and self.terms is not None:
+            shares_B = has_any(doc_BV, self.terms.used_V)
+        return FrozenFeatures(len(texts), doc_BD, doc_BV, cut_B, shares_B)
 
     def search(self, features: FrozenFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
         """See `Tagger.search`. Retired labels and labels without any text are never answered."""
+        return above_zero(self.rank(features, k, allowed_L), features.by_terms_B)
+
+    def _rank(self, features: FrozenFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
         allowed = predictable(self.labels)
         if allowed_L is not None:
             allowed = allowed & allowed_L

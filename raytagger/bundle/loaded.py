@@ -71,8 +71,16 @@ class Loaded(ABC):
         """See `Tagger.encode`."""
 
     @abstractmethod
+    def _rank(self, features: Any, k: int, allowed_L: BoolArray | None) -> Scores:
+        """The k best of the allowed labels; those of blank documents are not used."""
+
+    def rank(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
+        """See `Tagger.rank`."""
+        return self._rank(features, k, allowed_L).without(features.blank_B)
+
     def search(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
         """See `Tagger.search`."""
+        return self.rank(features, k, allowed_L)
 
     def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
         """See `Tagger.tag`."""

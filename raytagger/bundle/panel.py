@@ -72,9 +72,15 @@ class Panel(NamedTuple):
     cascade: Cascade | None = None
 
     def member_odds(self, candidates: Candidates) -> np.ndarray:
-        """float64 (M, B, C), each member's score of seen labels as log odds."""
+        """float64 (M, B, C), each member's score of seen labels as log odds.
+
+        A member that knows nothing of a document adds nothing of its own: what the others say on average.
+        """
         pairs = zip(self.curves, candidates.score_MBC, strict=True)
-        return np.stack([curve.odds(score_BC) for curve, score_BC in pairs])
+        odds_MBC = np.stack([curve.odds(score_BC) for curve, score_BC in pairs])
+        knows_MB1 = ~candidates.blank_MB[:, :, None]
+        others_BC = (odds_MBC * knows_MB1).sum(axis=0) / np.maximum(knows_MB1.sum(axis=0), 1)
+        return np.where(knows_MB1, odds_MBC, others_BC)
 
     def probability(self, candidates: Candidates, fact_BCF: np.ndarray, seen: bool) -> np.ndarray:
         """float64 (B, C)."""

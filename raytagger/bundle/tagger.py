@@ -53,7 +53,18 @@ class Tagger(Protocol):
         ...
 
     def search(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """The k best labels by features, of the allowed ones only."""
+        """The k best labels by features, of the allowed ones only.
+
+        No score, no label: a blank document gets none, and where terms alone are compared, no document gets a
+        label that shares none with it.
+        """
+        ...
+
+    def rank(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
+        """As `search`, and then the labels that share no term, in their order: what blends are fitted on.
+
+        A document that shares nothing with any label gets none here, too.
+        """
         ...
 
     def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:

@@ -25,10 +25,19 @@ from raytagger.bundle.format import Opened
 from raytagger.bundle.frozen import predictable
 from raytagger.bundle.loaded import Loaded
 from raytagger.corpus import LabelSet
-from raytagger.encoders import Encoder, open_encoder
+from raytagger.encoders import Encoder, open_encoder, unread
 from raytagger.errors import SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
-from raytagger.search import DenseScorer, Scorer, SparseLabels, SparseScorer, search_exact
+from raytagger.search import (
+    DenseScorer,
+    Scorer,
+    SparseLabels,
+    SparseScorer,
+    above_zero,
+    has_any,
+    nothing,
+    search_exact,
+)
 from raytagger.search.beam import BeamSearch, warm
 from raytagger.search.ensemble import average
 from raytagger.search.layout import open_layout
@@ -41,6 +50,7 @@ ENSEMBLE_DEPTH = 100  # labels that each tree of an ensemble brings
 STRONGEST = 10  # features named in an explanation
 FEW_PLACES = 1000  # up to which labels are put in their places one by one
 FEATURES = ("all", "terms")
+_ONE = np.ones(1, bool)
 
 
 class TreeFeatures(NamedTuple):
@@ -50,13 +60,18 @@ class TreeFeatures(NamedTuple):
         doc_BV: float32 CSR (B, V), unit rows of term weights.
         doc_BE: float32 (B, E), unit rows by the encoder; None without one.
         cut_B: bool (B,), longer than the encoder reads.
-        blank_B: bool (B,), no known term: the trees answer what is frequent.
+        blank_B: bool (B,), no term that a tree weighs or an untrained label has, nothing that the encoder reads.
     """
 
     doc_BV: sp.csr_matrix
     doc_BE: FloatArray | None
     cut_B: BoolArray
     blank_B: BoolArray
+
+    @property
+    def by_terms_B(self) -> BoolArray:
+        """Bool (B,), documents that no encoder has read: terms alone are compared."""
+        return np.ones(len(self.cut_B), bool) if self.doc_BE is None else unread(self.doc_BE)
 
 
 class TextScale(NamedTuple):
@@ -99,7 +114,7 @@ class Explanation:
         steps: the way through the tree, from the root; empty for an untrained label.
         features: the strongest terms at the last level with what they add to its margin; for an untrained label
             the terms that it shares with the document, with their part of the cosine.
-        blank: the document has no known term.
+        blank: nothing of the document is known: it gets no label.
     """
 
     label_id: str
@@ -112,7 +127,7 @@ class Explanation:
     def lines(self) -> list[str]:
         """For a person."""
         how = "" if self.trained else ", untrained: by its text"
-        blank = ["  the document has no known word: the answer is what is frequent"] if self.blank else []
+        blank = ["  nothing of the document is known: it gets no label"] if self.blank else []
         steps = [
             f"  level {step.level}: node {step.node}, margin {step.margin:+.2f}, score {step.score:.3f}"
             for step in self.steps
@@ -143,27 +158,31 @@ class TreeTagger(Loaded):
         doc_BE, cut_B = None, np.zeros(len(texts), bool)
         if self.encoder is not None:
             doc_BE, cut_B = self.encoder.encode(texts, self.run.encoder.prompt)
-        return TreeFeatures(doc_BV, doc_BE, cut_B, np.diff(doc_BV.indptr) == 0)
+        blank_B = ~has_any(doc_BV, self._used_V) & (doc_BE is None or unread(doc_BE))
+        return TreeFeatures(doc_BV, doc_BE, cut_B, blank_B)
 
     def search(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
         """See `Tagger.search`. Retired labels, and untrained labels without any text, are never answered."""
+        return self._find(features, k, allowed_L, sharing=True).without(features.blank_B)
+
+    def _rank(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
+        return self._find(features, k, allowed_L, sharing=False)
+
+    def _find(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None, sharing: bool) -> Scores:
+        """The k best labels; `sharing`: of those that are found by their words, the ones that share some."""
         allowed = self._answerable if allowed_L is None else self._answerable & allowed_L
         untrained = self._untrained[allowed[self._untrained]]
         if allowed_L is not None and len(untrained) and not (allowed & self.trained_L).any():
-            return self._search_texts(features, k, untrained)
+            return self._search_texts(features, k, untrained, sharing)
         found = self._search_trees(features, k, None if allowed_L is None else allowed & self.trained_L)
         if not len(untrained):
             return found
-        return merge_disjoint(found, self._search_texts(features, k, untrained), k)
+        return merge_disjoint(found, self._search_texts(features, k, untrained, sharing), k)
 
     def _tag(self, texts: Sequence[str], k: int) -> Scores:
         if len(texts) == 1 and self._terms_alone:
             return self._tag_one(texts, k)
         return self.search(self.encode(texts), k)
-
-    def blank(self, texts: Sequence[str]) -> BoolArray:
-        """Bool (B,), texts without any known term: they get the labels that are frequent."""
-        return np.diff(self.terms.rows(texts).row_B1) == 0
 
     def forgetting(self, hidden_L: BoolArray) -> TreeTagger:
         """See `Tagger.forgetting`: their rankers are passed over, and their texts are searched instead."""
@@ -194,7 +213,8 @@ class TreeTagger(Loaded):
         found = self.search(features, 1, only_L) if alone else self.search(features, ENSEMBLE_DEPTH)
         score = float(found.score_BK[0][found.label_BK[0] == label].sum())
         steps, parts_V = (), self._shared_terms(features, label)
-        if self.trained_L[label]:
+        blank = bool(self.search(features, 1).empty_B[0])
+        if self.trained_L[label] and not blank:
             doc_BE = self._weighted(features.doc_BE) if reads_vectors(self.run.tree)[0] else None
             path = self.trees[0].path(features.doc_BV, label, None if doc_BE is None else doc_BE[0])
             path = path[1:] if self.manifest["search"] == "flat" else path  # blocks of labels say nothing
@@ -202,40 +222,48 @@ class TreeTagger(Loaded):
             parts_V = list(zip(path[-1].feature_T.tolist(), path[-1].contribution_T.tolist(), strict=True))
         strongest = sorted(parts_V, key=lambda part: -abs(part[1]))[:STRONGEST]
         named = tuple((self.terms.vocabulary.terms[feature], value) for feature, value in strongest if value)
-        return Explanation(label_id, bool(self.trained_L[label]), score, steps, named, bool(features.blank_B[0]))
+        return Explanation(label_id, bool(self.trained_L[label]), score, steps, named, blank)
 
     def _tag_one(self, texts: Sequence[str], k: int) -> Scores:
         """One text without the matrices of a batch, which would take longer than its search."""
         row = self.terms.rows(texts)
         allowed_L = None if self._all_trained_answerable else self._answerable_trained
-        found = self.trees[0].search_one(row.feature, row.value, k, allowed_L=allowed_L)
+        tree = self.trees[0]
+        weighed = tree.layout.known_V[row.feature].any()
+        found = tree.search_one(row.feature, row.value, k, allowed_L=allowed_L) if weighed else nothing(1, k)
         if not len(self._untrained):
             return found
-        return merge_disjoint(found, self._by_text(self._untrained_words.best(row, k)), k)
+        return merge_disjoint(found, self._by_text(above_zero(self._untrained_words.best(row, k), _ONE)), k)
 
     def _search_trees(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
-        """The trained labels; `allowed_L` None for all that are active."""
+        """The trained labels; `allowed_L` None for all that are active.
+
+        A tree gives no label to a document without any feature that it weighs: its biases say what is frequent.
+        """
         if allowed_L is None:
             allowed_L = None if self._all_trained_answerable else self._answerable_trained
         depth = k if len(self.trees) == 1 else max(k, ENSEMBLE_DEPTH)
         doc_BE = self._weighted(features.doc_BE)
-        results = [
-            tree.search(features.doc_BV, depth, doc_BE if vectors else None, allowed_L=allowed_L)
-            for tree, vectors in zip(self.trees, reads_vectors(self.run.tree), strict=True)
-        ]
+        results = []
+        for tree, vectors in zip(self.trees, reads_vectors(self.run.tree), strict=True):
+            found = tree.search(features.doc_BV, depth, doc_BE if vectors else None, allowed_L=allowed_L)
+            unread_B = tree.blank(features.doc_BV)
+            results.append(found.without(unread_B & features.by_terms_B if vectors else unread_B))
         return results[0] if len(results) == 1 else average(results, self.run.tree.combine, k)
 
-    def _search_texts(self, features: TreeFeatures, k: int, untrained: np.ndarray) -> Scores:
+    def _search_texts(self, features: TreeFeatures, k: int, untrained: np.ndarray, sharing: bool) -> Scores:
         """The untrained labels, by the mean of their cosines."""
         allowed = np.isin(self._untrained, untrained, assume_unique=True)
         doc_BE = None if self.label_LE is None else features.doc_BE
         if doc_BE is None and k <= FEW_PLACES:
-            return self._by_text(self._untrained_words.best(SparseRows.of(features.doc_BV), k, allowed))
+            found = self._untrained_words.best(SparseRows.of(features.doc_BV), k, allowed)
+            return self._by_text(above_zero(found, features.by_terms_B) if sharing else found)
         words_BV = words_alone(self.terms, features.doc_BV)
         scorers: list[Scorer] = [SparseScorer(words_BV, SparseLabels(self._untrained_terms))]
         if doc_BE is not None:
             scorers.append(DenseScorer(doc_BE, self._untrained_LE))
-        return self._by_text(search_exact(scorers, len(features.cut_B), allowed, k))
+        found = search_exact(scorers, len(features.cut_B), allowed, k)
+        return self._by_text(above_zero(found, features.by_terms_B) if sharing else found)
 
     def _by_text(self, found: Scores) -> Scores:
         """Cosines of untrained labels, numbered among themselves, as scores of all labels' numbers."""
@@ -283,6 +311,13 @@ class TreeTagger(Loaded):
     def _untrained_terms(self) -> sp.csr_matrix:
         texts = [self.labels.full_texts[label] for label in self._untrained]
         return words_alone(self.terms, self.terms.transform(texts))
+
+    @cached_property
+    def _used_V(self) -> BoolArray:
+        """Bool (V,), terms that say something of a label."""
+        used_V = np.any([tree.layout.known_V for tree in self.trees], axis=0)
+        used_V[self._untrained_terms.indices] = True
+        return used_V
 
     @cached_property
     def _untrained_words(self) -> Postings:

@@ -28,7 +28,7 @@ from raytagger.bundle.panel import spread
 from raytagger.bundle.tagger import Tagger
 from raytagger.calibration import Curve
 from raytagger.corpus import LabelSet
-from raytagger.encoders import Encoder, open_encoder
+from raytagger.encoders import Encoder, open_encoder, unread
 from raytagger.encoders.encoder import Embedded
 from raytagger.errors import BundleError, SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
@@ -56,8 +56,8 @@ class Xml0Features(NamedTuple):
 
     @property
     def blank_B(self) -> BoolArray:
-        """Bool (B,), nothing of the document is known; an encoder knows something of every text."""
-        return np.zeros(len(self.cut_B), bool)
+        """Bool (B,), neither the base nor the sentence encoder knows anything of the document."""
+        return self.base.blank_B & unread(self.doc_BE)
 
 
 class Mixture(NamedTuple):
@@ -169,8 +169,8 @@ class Xml0Tagger(Loaded):
         features = base.encode(texts)
         return Xml0Features(features, read.vector_BD, read.cut_B | features.cut_B)
 
-    def search(self, features: Xml0Features, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """See `Tagger.search`: probabilities. Whatever is allowed, all seen labels may be fused."""
+    def _rank(self, features: Xml0Features, k: int, allowed_L: BoolArray | None) -> Scores:
+        """Probabilities. Whatever is allowed, all seen labels may be fused."""
         most, everything = self.options.labels_at_most, allowed_L is None
         allowed = np.ones(len(self.labels), bool) if allowed_L is None else allowed_L
         fusable = self.search_seen(features.base, max(k, most) if everything else most)
@@ -284,8 +284,10 @@ class Xml0Tagger(Loaded):
             rows = slice(start, start + ROWS)
             some = Scores(fusable.label_BK[rows], fusable.score_BK[rows])
             found, semantic_BJ = self.score_unseen(doc_BE[rows], some, label_J)
-            fusion_BJ = semantic_BJ if found is None else found.score_BU
-            best = top_k(self.mixture.combine(fusion_BJ, semantic_BJ), k)
+            fusion_BJ = np.full_like(semantic_BJ, -np.inf) if found is None else found.score_BU
+            mixed_BJ = self.mixture.combine(fusion_BJ, semantic_BJ)
+            mixed_BJ[np.isneginf(fusion_BJ) & unread(doc_BE[rows])[:, None]] = -np.inf  # nothing says anything
+            best = top_k(mixed_BJ, k)
             label_BK = np.where(best.label_BK == PAD, PAD, label_J[best.label_BK]).astype(np.int32)
             parts.append(Scores(label_BK, _where_found(best, self.mixture.probability(best.score_BK))))
         return Scores.concatenate(parts)

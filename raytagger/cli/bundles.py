@@ -26,7 +26,7 @@ def tag(
     on_ray: OnRay = False,
     as_json: Json = False,
 ) -> None:
-    """Tags documents into Parquet: doc_id, label_ids, scores, best first.
+    """Tags documents into Parquet: doc_id, label_ids, scores, best first, and blank: nothing of it is known.
 
     Example: raytagger tag models/frozen --documents docs.parquet --k 10 --output tags.parquet
     """
@@ -45,6 +45,7 @@ def tag(
         "tagged": summary.tagged,
         "rejected": dict(summary.rejected),
         "cut": summary.cut,
+        "blank": summary.blank,
         "seconds": summary.seconds,
         "documents_per_s": summary.rate_docs_s,
     }
@@ -122,5 +123,5 @@ def explain(
         (text,) = read_texts(tagger.manifest, [text])
         labels = label or [name for name, _ in named(tagger.tag([text], tagger.keep_k), tagger.labels)[0]]
         found: list[Any] = [explain_label(text, name) for name in labels]
-    told = "\n\n".join("\n".join(one.lines()) for one in found)
+    told = "\n\n".join("\n".join(one.lines()) for one in found) or "blank: nothing of the text is known"
     show_json([asdict(one) for one in found]) if as_json else show(told)

@@ -45,6 +45,8 @@ def tags_show(uri: Table, doc_id: Annotated[str, typer.Argument(metavar="DOC")],
         return
     tags = zip(row["label_ids"], row["scores"], strict=True)
     show(table([[label, f"{score:.3f}"] for label, score in tags], ["label", "score"]))
+    if row["blank"]:
+        show("blank: nothing of the document is known")
     show(f"{row['outcome']}, bundle {row['bundle_id']}, run {row['run_id']}, {row['tagged_at']:%Y-%m-%d %H:%M}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,14 @@ class Effect:
         labels: how many unseen ones were left out; seen ones stay.
         documents: documents with other unseen gold labels, over which is compared.
         changes: by figure; empty without such documents.
+        share_blank: of all documents with an unseen gold label, those of which the tagger knows nothing.
     """
 
     left_out: str
     labels: int
     documents: int
     changes: dict[str, Change]
+    share_blank: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """For a program."""
@@ -129,7 +131,7 @@ def measure_effect(
         for name, flag_L in flagged.items()
         if (unseen_L & flag_L).any()
     ]
-    done = measured = 0
+    done = measured = blank = 0
     for part in documents if trials else ():
         gold, _ = gold_matrix(part["labels"].to_pylist(), tagger.labels.index)
         rows = np.flatnonzero(metrics.count_gold(metrics.unseen_gold(gold, unseen_L)))  # no other counts
@@ -139,12 +141,13 @@ def measure_effect(
             for figure, k in FIGURES.items():
                 candidate_L = unseen_L if figure.startswith("UR") else np.ones(len(unseen_L), bool)
                 ranking = _Ranking(tagger, features, candidate_L)
+                blank += int(ranking.all.empty_B.sum()) if figure == "ZSR@10" else 0
                 for trial in trials:
                     trial.add(figure, k, ranking, gold[rows])
         progress("measuring the effect", done)
     if trials and not measured:
         raise CorpusError("no document has an unseen gold label", got=f"{done} documents")
-    return [trial.effect(seed) for trial in trials]
+    return [replace(trial.effect(seed), share_blank=blank / measured) for trial in trials]
 
 
 class _Ranking:

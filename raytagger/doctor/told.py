@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from raytagger.doctor.effect import Effect
 from raytagger.doctor.labels import ILL, REMEDIES, LabelFinding, LabelReport
 from raytagger.metrics import Interval
-from raytagger.tables import percent, table
+from raytagger.tables import blank_part, blank_warning, percent, table
 
 WORST = 20
 
@@ -67,6 +67,8 @@ def effect_lines(effects: Sequence[Effect]) -> list[str]:
         "`others alone`: the part of the change that is not the gold of the labels left out. `by lot`: the same "
         "for as many unseen labels drawn at random, mean [least, most] of ten draws. Fewer candidates always "
         "help; ill labels cost what exceeds that.",
+        f"documents: {blank_part(effects[0].share_blank)}",
+        *blank_warning(effects[0].share_blank),
     ]
 
 

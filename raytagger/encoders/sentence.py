@@ -6,13 +6,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from raytagger.encoders.encoder import Embedded, finish, shorten
+from raytagger.encoders.encoder import Embedded, finish, shorten, silent_tokens, without_words
 from raytagger.encoders.locate import read_licence, weights_digest
+from raytagger.encoders.static import tokenizer_silence
 from raytagger.encoders.transformer import batch_budget, check_max_tokens, pick_device
 from raytagger.errors import SettingsError
 from raytagger.settings import EncoderSettings
@@ -43,6 +47,8 @@ class SentenceEncoder:
         if network is not None:
             check_max_tokens(settings.max_tokens, getattr(network.config, "max_position_embeddings", None))
             self._model.max_seq_length = settings.max_tokens
+        self._tokenizer: Any = getattr(self._model, "tokenizer", None)
+        self._silent = _silence(self._tokenizer)
         self.width = int(self._model.get_embedding_dimension() or 0)
 
     @property
@@ -64,7 +70,9 @@ class SentenceEncoder:
         short, cut_B = list(texts), np.zeros(len(texts), bool)
         if not self._reads_all:
             short, cut_B = shorten(texts, limit)
-            cut_B |= self._count_tokens([prompt + text for text in short]) > limit
+        ids = self._token_ids([prompt + text for text in short])
+        if not self._reads_all:
+            cut_B |= np.array([len(row) for row in ids]) > limit
         vector_BD = self._model.encode(
             short,
             prompt=prompt or None,
@@ -72,11 +80,27 @@ class SentenceEncoder:
             show_progress_bar=False,
             convert_to_numpy=True,
         )
-        return Embedded(finish(np.asarray(vector_BD, np.float32), texts), cut_B)
+        vector_BD = np.array(vector_BD, np.float32)
+        if ids:
+            vector_BD[without_words(ids, self._silent, self._token_ids([prompt])[0] if prompt else ())] = 0
+        return Embedded(finish(vector_BD, texts), cut_B)
 
     def save(self, folder: Path) -> None:
         """Writes the model in sentence-transformers' own layout."""
         self._model.save(str(folder))
 
-    def _count_tokens(self, texts: list[str]) -> np.ndarray:
-        return np.array([len(ids) for ids in self._model.tokenizer(texts, verbose=False)["input_ids"]])
+    def _token_ids(self, texts: list[str]) -> list[list[int]]:
+        """Of each text; none where the model has no tokenizer of a kind that is known here."""
+        if isinstance(self._tokenizer, Tokenizer):
+            return [row.ids for row in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+        if isinstance(self._tokenizer, PreTrainedTokenizerBase):
+            return self._tokenizer(texts, verbose=False)["input_ids"]  # pyright: ignore[reportReturnType] - lists, as no tensors are asked for
+        return []
+
+
+def _silence(tokenizer: Any) -> frozenset[int]:
+    if isinstance(tokenizer, Tokenizer):
+        return tokenizer_silence(tokenizer)
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        return silent_tokens(tokenizer.all_special_ids, tokenizer.get_vocab())
+    return frozenset()

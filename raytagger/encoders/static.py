@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from raytagger.encoders.encoder import Embedded, finish, shorten
+from raytagger.encoders.encoder import Embedded, finish, shorten, silent_tokens, without_words
 from raytagger.encoders.locate import files_digest, read_licence
 from raytagger.errors import SettingsError
 from raytagger.settings import EncoderSettings
@@ -42,6 +42,7 @@ class StaticEncoder:
             )
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._silent = tokenizer_silence(self._tokenizer)
         self.width = self._table_VD.shape[1]
 
     @property
@@ -57,7 +58,7 @@ class StaticEncoder:
         return "mit" if Path(self._folder).name == "wordllama" else read_licence(self._folder)
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
-        """See `Encoder.encode`. A text without any token gets the zero vector."""
+        """See `Encoder.encode`."""
         limit = self._settings.max_tokens
         short, short_B = shorten([prompt + text for text in texts], limit)
         rows = self._tokenizer.encode_batch_fast(short, add_special_tokens=False)
@@ -70,6 +71,8 @@ class StaticEncoder:
             flat = np.concatenate([np.asarray(ids[row], np.int64) for row in filled])
             starts = np.concatenate([[0], np.cumsum(length_B[filled])[:-1]])
             sum_BD[filled] = np.add.reduceat(self._table_VD[flat], starts, axis=0)
+        prompt_ids = self._tokenizer.encode(prompt, add_special_tokens=False).ids if prompt else ()
+        sum_BD[without_words(ids, self._silent, prompt_ids)] = 0
         return Embedded(finish(sum_BD, texts), cut_B)
 
     def save(self, folder: Path) -> None:
@@ -78,6 +81,16 @@ class StaticEncoder:
         shutil.copyfile(self._table_file, folder / "model.safetensors")
         shutil.copyfile(self._tokenizer_file, folder / "tokenizer.json")
         (folder / "README.md").write_text(f"---\nlicense: {self.licence}\n---\n")
+
+
+def tokenizer_silence(tokenizer: Tokenizer) -> frozenset[int]:
+    """The tokens of a tokenizer that say nothing; see `silent_tokens`."""
+    vocabulary = tokenizer.get_vocab()
+    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    if unknown in vocabulary:
+        special.add(vocabulary[unknown])
+    return silent_tokens(special, vocabulary)
 
 
 def _files(folder: str) -> tuple[Path, Path]:

@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from raytagger.encoders.batches import length_batches
-from raytagger.encoders.encoder import Embedded, finish, shorten
+from raytagger.encoders.encoder import Embedded, finish, shorten, silent_tokens, without_words
 from raytagger.encoders.locate import read_licence, weights_digest
 from raytagger.errors import CapacityError, SettingsError
 from raytagger.settings import EncoderSettings
@@ -53,6 +53,7 @@ class TransformerEncoder:
         self._device = pick_device(settings.device)
         self._budget = settings.batch_tokens or batch_budget(self._device)
         self._tokenizer, self.model = _load(folder, self._device, self._causal)
+        self._silent = silent_tokens(self._tokenizer.all_special_ids, self._tokenizer.get_vocab())
         self.width = int(self.model.config.hidden_size)
         check_max_tokens(settings.max_tokens, getattr(self.model.config, "max_position_embeddings", None))
         if self._causal and self._tokenizer.eos_token_id is None:
@@ -86,6 +87,8 @@ class TransformerEncoder:
             vector_PD[some[batch]] = self._forward([pieces.ids[row] for row in some[batch]])
         if len(lengths) > len(texts):
             vector_PD = _mean_of_pieces(vector_PD, lengths, pieces.owner_P, len(texts))
+        prompt_ids = self._tokenizer(prompt)["input_ids"] if prompt else ()
+        vector_PD[without_words(pieces.ids, self._silent, prompt_ids, pieces.owner_P)] = 0
         return Embedded(finish(vector_PD, texts), pieces.cut_B)
 
     def save(self, folder: Path) -> None:

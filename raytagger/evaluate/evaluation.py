@@ -142,7 +142,7 @@ class Evaluation:
         self.tag_s += time.perf_counter() - started
         self.n_tagged += len(scores)
         self.n_cut += int(features.cut_B.sum())
-        self.n_blank += int(features.blank_B.sum())
+        self.n_blank += int(scores.empty_B.sum())
         if self.details:
             self._keep_details(part, features, scores, gold)
         has_gold = metrics.count_gold(gold) > 0

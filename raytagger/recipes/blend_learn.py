@@ -250,6 +250,7 @@ def _candidates(
         np.concatenate([np.pad(part.score_MBC, ((0, 0), (0, 0), (0, more))) for part, more in pairs], axis=1),
         np.concatenate([np.pad(part.rank_MBC, ((0, 0), (0, 0), (0, more))) for part, more in pairs], axis=1),
         np.concatenate([part.best_MB for part in parts], axis=1),
+        np.concatenate([part.blank_MB for part in parts], axis=1),
     )
 
 
@@ -259,6 +260,7 @@ def _rows(candidates: Candidates, rows: np.ndarray) -> Candidates:
         candidates.score_MBC[:, rows],
         candidates.rank_MBC[:, rows],
         candidates.best_MB[:, rows],
+        candidates.blank_MB[:, rows],
     )
 
 

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
+from raytagger.bundle import load
+from raytagger.corpus import read_documents
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, warnings_of
 from raytagger.settings import FitRun
+from raytagger.store import Store, join
 
+LOOKED_AT = 200  # documents that a new bundle is tried on
 GROUP = "raytagger.recipes"
 # Named, not imported: PyTorch and transformers take seconds, and linear rankers need neither.
 METHODS = {
@@ -36,4 +40,18 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
     warnings = warnings_of(run, fitted.report)
     for line in warnings:
         say(f"warning: {line}")
-    return replace(fitted, warnings=warnings)
+    share_blank = _share_blank(run, join(fitted.bundle, fitted.version))
+    return replace(fitted, warnings=warnings, share_blank=share_blank)
+
+
+def _share_blank(run: FitRun, bundle: str) -> float | None:
+    """Of the first documents, the share to which the bundle gives no label; None without documents.
+
+    None on GPUs too: the machine that drives the run may have none that the encoder needs.
+    """
+    if not run.source.documents or run.cluster.use_gpu:
+        return None
+    store = Store(run.storage)
+    chunks = (chunk.documents["text"].to_pylist() for chunk in read_documents(store, run.source, LOOKED_AT))
+    texts = next((found for found in chunks if found), [])
+    return float(load(bundle, store).tag(texts, 1).empty_B.mean()) if texts else None

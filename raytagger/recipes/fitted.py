@@ -19,11 +19,15 @@ from raytagger.schema import FloatArray
 from raytagger.search import MOST_TAGS, build_index, choose_index, save_index
 from raytagger.settings import FitRun
 from raytagger.store import Store, join, parent
+from raytagger.tables import blank_part, blank_warning
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What `fit` did: where the bundle is, how many labels were encoded, and what the corpus looked like."""
+    """What `fit` did: where the bundle is, how many labels were encoded, and what the corpus looked like.
+
+    `share_blank`: of some documents, those of which the bundle knows nothing; None without documents.
+    """
 
     bundle: str
     version: str
@@ -33,6 +37,7 @@ class Fitted:
     report: CorpusReport
     seconds: float
     warnings: tuple[str, ...] = ()
+    share_blank: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -40,10 +45,13 @@ class Fitted:
 
     def line(self) -> str:
         """For a person."""
-        return (
+        line = (
             f"{self.labels:,} labels, {self.trained_labels:,} of them with training documents, "
             f"{self.encoded_labels:,} encoded now, {self.seconds:.1f} s: {join(self.bundle, self.version)}"
         )
+        if self.share_blank is None:
+            return line
+        return "\n".join([line, f"documents: {blank_part(self.share_blank)}", *blank_warning(self.share_blank)])
 
 
 def check_places(run: FitRun) -> None:

@@ -209,6 +209,7 @@ def facts(subject: Subject) -> str:
         ("labels, of them unseen", f"{found['n_labels']:,}, {found['n_unseen_labels']:,}"),
         ("unseen pairs measured", f"{found['n_unseen_pairs']:,}"),
         ("documents longer than is read", f"{percent(found['share_cut'])} %"),
+        ("documents of which nothing is known, blank", f"{percent(found['share_blank'])} %"),
         ("tagging", f"{found['documents_per_s']:,.0f} documents/s"),
         ("training documents", f"{manifest['train_documents']:,}"),
     ]

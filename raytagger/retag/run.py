@@ -48,6 +48,7 @@ class Night:
             "documents": asdict(self.books),
             "rejected": dict(self.summary.rejected),
             "cut": self.summary.cut,
+            "blank": self.summary.blank,
             "resumed_units": self.summary.resumed_units,
             "tagged_now": self.summary.tagged_now,
             "seconds": self.seconds,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from raytagger.errors import StoreError
@@ -17,6 +18,8 @@ from raytagger.store.tags import DataFile, TagTable, hashed_ids
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary
 from raytagger.stream.units import Done
+
+pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,9 @@ def _rewrite(store: Store, job: TagJob, done: Done, good: npt.NDArray[np.bool_])
     with store.writing(join(job.data, path)) as file:
         pq.write_table(kept, file, compression="zstd")
         size = file.tell()
-    return Done(done.unit, path, size, len(kept), done.rejects, done.cut), twice
+    # Units that an older version tagged have no such column.
+    blank = pc.sum(kept["blank"]).as_py() or 0 if "blank" in kept.column_names else 0
+    return replace(done, path=path, size=size, rows=len(kept), blank=blank), twice
 
 
 def _stale_rows(

@@ -14,10 +14,11 @@ from raytagger.search.exact import (
     Scorer,
     SparseLabels,
     SparseScorer,
+    has_any,
     nothing,
     search_exact,
 )
-from raytagger.search.keep import MOST_TAGS, keep_tags
+from raytagger.search.keep import MOST_TAGS, above_zero, keep_tags
 
 __all__ = [
     "ConstantScorer",
@@ -28,8 +29,10 @@ __all__ = [
     "Scorer",
     "SparseLabels",
     "SparseScorer",
+    "above_zero",
     "build_index",
     "choose_index",
+    "has_any",
     "keep_tags",
     "nothing",
     "open_index",

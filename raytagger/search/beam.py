@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from raytagger.errors import BundleError, SettingsError
 from raytagger.schema import BoolArray, FloatArray, IntArray, Scores
-from raytagger.search.exact import nothing
+from raytagger.search.exact import has_any, nothing
 from raytagger.search.kernels import Beams, Documents, Steps, search_levels
 from raytagger.search.layout import Layout, read_weights
 from raytagger.search.one_thread import ONE_THREAD
@@ -177,8 +177,7 @@ class BeamSearch:
 
     def blank(self, doc_BV: sp.csr_matrix) -> BoolArray:
         """Bool (B,), documents without any feature that some node has a weight for."""
-        known = np.cumsum(np.append(False, self.layout.known_V[doc_BV.indices]))
-        return known[doc_BV.indptr[1:]] == known[doc_BV.indptr[:-1]]
+        return ~has_any(doc_BV, self.layout.known_V)
 
     def path(self, doc_1V: sp.csr_matrix, label: int, doc_E: FloatArray | None = None) -> list[Step]:
         """Why a label got its score: the nodes from the root down, and what every feature adds at each.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raytagger.schema import PAD, FloatArray, IntArray, Scores
+from raytagger.schema import PAD, BoolArray, FloatArray, IntArray, Scores
 
 DoubleArray = np.ndarray  # float64
 WIDEST = 10.0  # deviations from a label's usual score that make a difference
@@ -28,12 +28,14 @@ class Candidates(NamedTuple):
         score_MBC: float32 (M, B, C); a member's least score of the document for labels that it did not name.
         rank_MBC: float32 (M, B, C), 1 / place in the member's ranking; 0 for labels that it did not name.
         best_MB: float32 (M, B), each member's best score of a document; 0 where it named none.
+        blank_MB: bool (M, B), the member knows nothing of the document, and its scores of 0 say nothing.
     """
 
     label_BC: IntArray
     score_MBC: FloatArray
     rank_MBC: FloatArray
     best_MB: FloatArray
+    blank_MB: BoolArray = np.zeros((1, 1), bool)
 
 
 class Gate(NamedTuple):
@@ -66,11 +68,12 @@ class Setting(NamedTuple):
     log_words_B1: DoubleArray
 
 
-def unite(results: Sequence[Scores]) -> Candidates:
+def unite(results: Sequence[Scores], blank_MB: BoolArray | None = None) -> Candidates:
     """The union of the members' labels, document by document.
 
     Args:
         results: one a member, of the same B documents.
+        blank_MB: bool (M, B), documents of which a member knows nothing; none by default.
     """
     named_BJ = np.concatenate([result.label_BK for result in results], axis=1)
     label_BC = _distinct(named_BJ)
@@ -88,7 +91,8 @@ def unite(results: Sequence[Scores]) -> Candidates:
         column_P = _columns(label_BC, row_P, result.label_BK[filled_BK])
         score_MBC[member, row_P, column_P] = result.score_BK[filled_BK]
         rank_MBC[member, row_P, column_P] = 1 / (1 + place_P)
-    return Candidates(label_BC, score_MBC, rank_MBC, best_MB)
+    blank_MB = np.zeros(shape[:2], bool) if blank_MB is None else blank_MB
+    return Candidates(label_BC, score_MBC, rank_MBC, best_MB, blank_MB)
 
 
 def seen_facts(odds_MBC: DoubleArray, candidates: Candidates, setting: Setting) -> DoubleArray:
@@ -119,6 +123,8 @@ def unseen_facts(unusual_MBC: DoubleArray, candidates: Candidates, setting: Sett
 def unusual(candidates: Candidates, mean_ML: FloatArray, deviation_ML: FloatArray) -> DoubleArray:
     """Members' scores as deviations from what they usually give the label: float64 (M, B, C), within ±10.
 
+    0 where a member knows nothing of the document.
+
     Some label texts are near to every document; only a score above a label's usual one says something.
 
     Args:
@@ -128,7 +134,8 @@ def unusual(candidates: Candidates, mean_ML: FloatArray, deviation_ML: FloatArra
     """
     safe_BC = np.maximum(candidates.label_BC, 0)
     away_MBC = candidates.score_MBC.astype(np.float64) - mean_ML[:, safe_BC]
-    return np.clip(away_MBC / np.maximum(deviation_ML[:, safe_BC], 1e-6), -WIDEST, WIDEST)
+    away_MBC = np.clip(away_MBC / np.maximum(deviation_ML[:, safe_BC], 1e-6), -WIDEST, WIDEST)
+    return np.where(candidates.blank_MB[:, :, None], 0.0, away_MBC)
 
 
 def ranked(candidates: Candidates, value_BC: DoubleArray, k: int) -> Scores:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from functools import cached_property
+from typing import Protocol, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -45,6 +46,19 @@ class SparseLabels:
         self.label_LV = label_LV
         starts = range(0, rows(label_LV), LABELS)
         self.block_VL = {start: label_LV[start : start + LABELS].T.tocsr() for start in starts}
+
+    @cached_property
+    def used_V(self) -> BoolArray:
+        """Bool (V,), terms that some label has."""
+        used_V = np.zeros(cast("tuple[int, int]", self.label_LV.shape)[1], bool)
+        used_V[self.label_LV.indices] = True
+        return used_V
+
+
+def has_any(doc_BV: sp.csr_matrix, some_V: BoolArray) -> BoolArray:
+    """Bool (B,), rows with an entry in one of some columns, bool (V,)."""
+    count = np.cumsum(np.append(False, some_V[doc_BV.indices]))
+    return count[doc_BV.indptr[1:]] != count[doc_BV.indptr[:-1]]
 
 
 def rows(matrix: sp.csr_matrix) -> int:

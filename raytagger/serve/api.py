@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse
 from raytagger import __version__
 from raytagger.bundle import Tagger, named
 from raytagger.bundle.texts import read_texts, text_fields
-from raytagger.bundle.tree import TreeTagger
 from raytagger.bundle.xml0 import Xml0Tagger
 from raytagger.corpus import LabelSet
 from raytagger.errors import CorpusError
@@ -87,7 +86,9 @@ class _Routes:
         else:
             features = tagger.encode(texts)
             scores = tagger.search(features, request.k, allowed_L)
-        blank_B = tagger.blank(texts) if isinstance(tagger, TreeTagger) else ()
+        blank_B = scores.empty_B
+        if allowed_L is not None and blank_B.any():  # or the text has labels, but none of those that were asked for
+            blank_B = blank_B & tagger.search(features, 1).empty_B
         results: list[dict[str, Any]] = [
             {"tags": [{"label_id": name, "title": _title(labels, name), "score": score} for name, score in pairs]}
             for pairs in named(scores, labels)

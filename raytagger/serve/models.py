@@ -72,7 +72,7 @@ class ResultModel(BaseModel):
 
     tags: list[TagModel]
     blank: bool = Field(
-        default=False, description="No word of the text is known: its labels are the frequent ones."
+        default=False, description="Nothing of the text is known, such as no word of it: it has no tags."
     )
 
 

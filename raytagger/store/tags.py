@@ -35,6 +35,7 @@ pc: Any = pyarrow.compute  # makes its functions at import, where no type checke
 
 APPLICATION = "raytagger"
 TRIES = 5
+LATER_COLUMNS = ("blank",)  # that tables of older versions do not have; null in their rows
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ class TagTable:
         for file in self.files(table):
             with self.store.open(join(self.uri, file.path)) as source:
                 wanted = None if columns is None else [name for name in columns if name != "outcome"]
-                rows = pq.ParquetFile(source).read(wanted)
+                rows = pq.ParquetFile(source).read(wanted)  # passes over columns that are not there
+            for name in LATER_COLUMNS:
+                if name not in rows.column_names and (wanted is None or name in wanted):
+                    rows = rows.append_column(name, pa.nulls(len(rows), TAG_SCHEMA.field(name).type))
             if columns is None or "outcome" in columns:
                 rows = rows.append_column("outcome", pa.array([file.outcome] * len(rows), pa.string()))
             yield rows
@@ -161,6 +165,7 @@ class TagTable:
                 return table.version()
             try:
                 with explained(self.uri):
+                    _add_later_columns(table)
                     self._transact(table, files, {**facts, "inputs_id": inputs_id})
             except CommitFailedError:
                 continue
@@ -201,6 +206,15 @@ class TagTable:
     def _address(self) -> str:
         filesystem, path = self.store.arrow(self.uri)
         return self.uri if filesystem.type_name == "s3" else path
+
+
+def _add_later_columns(table: DeltaTable) -> None:
+    """Brings an older table's schema up to date, in a version of its own: a commit that adds files cannot."""
+    fields = Schema.from_arrow(TAG_SCHEMA).fields
+    there = {field.name for field in table.schema().fields}
+    missing = [field for field in fields if field.name in LATER_COLUMNS and field.name not in there]
+    if missing:
+        table.alter.add_columns(missing, commit_properties=CommitProperties(max_commit_retries=0))
 
 
 def hashed_ids(doc_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:

@@ -21,7 +21,12 @@ from raytagger.stream.run import TagSummary, tag_stream
 from raytagger.stream.units import UNITS, Done, is_unit_file
 
 RESULT_SCHEMA = pa.schema(
-    [("doc_id", pa.string()), ("label_ids", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))]
+    [
+        ("doc_id", pa.string()),
+        ("label_ids", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+        ("blank", pa.bool_()),
+    ]
 )
 
 
@@ -58,7 +63,7 @@ def tag_documents(
 
 
 def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> TagSummary:
-    """Writes `doc_id, label_ids, scores`, best first, one row a document in the corpus's order.
+    """Writes `doc_id, label_ids, scores, blank`, best first, one row a document in the corpus's order.
 
     One file where `output` ends in `.parquet`, else a directory; rejects beside it as `OUTPUT.rejects.parquet`.
     A killed run started again tags only what is missing.
@@ -97,7 +102,10 @@ def _rows(store: Store, job: TagJob, summary: TagSummary) -> Iterator[pa.Table]:
     for done in summary.units:
         if done.path:
             with store.open(join(job.data, done.path)) as file:
-                yield pq.read_table(file)
+                rows = pq.read_table(file)
+            if "blank" not in rows.column_names:  # of a unit that an older version tagged before it was killed
+                rows = rows.append_column("blank", pa.nulls(len(rows), pa.bool_()))
+            yield rows
 
 
 def _schema(store: Store, job: TagJob, summary: TagSummary) -> pa.Schema:

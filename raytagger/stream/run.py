@@ -21,6 +21,7 @@ from raytagger.stream.executor import at_work, ray_is_up
 from raytagger.stream.job import TagJob
 from raytagger.stream.reading import group_files
 from raytagger.stream.units import Done, finished_units
+from raytagger.tables import blank_part, blank_warning
 
 
 @dataclass
@@ -30,6 +31,7 @@ class TagSummary:
     read: int = 0
     tagged: int = 0
     cut: int = 0
+    blank: int = 0
     resumed_units: int = 0
     tagged_now: int = 0
     seconds: float = 0.0
@@ -57,7 +59,13 @@ class TagSummary:
             parts.append(f"rejected: {', '.join(f'{n} {reason}' for reason, n in self.rejected.most_common())}")
         if self.cut:
             parts.append(f"{100 * self.cut / max(self.tagged, 1):.1f} % longer than the encoder reads")
-        return f"{'; '.join(parts)}: {where}"
+        parts.append(blank_part(self.share_blank))
+        return "\n".join([f"{'; '.join(parts)}: {where}", *blank_warning(self.share_blank)])
+
+    @property
+    def share_blank(self) -> float:
+        """The share of tagged documents of which nothing is known."""
+        return self.blank / max(self.tagged, 1)
 
     def add(self, done: Done) -> None:
         """Counts a unit."""
@@ -65,6 +73,7 @@ class TagSummary:
         self.read += done.rows + len(done.rejects)
         self.tagged += done.rows
         self.cut += done.cut
+        self.blank += done.blank
         self.rejected.update(reject["reason"] for reject in done.rejects)
 
 

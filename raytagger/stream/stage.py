@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from raytagger.bundle import load
 from raytagger.corpus.labels import read_source_labels
@@ -20,6 +21,8 @@ from raytagger.stream.isolate import IsolatedTagger
 from raytagger.stream.job import TagJob
 from raytagger.stream.reading import Unit
 from raytagger.stream.units import Done, finish_unit
+
+pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 
 class Ledger(Protocol):
@@ -65,8 +68,9 @@ class UnitTagger:
                 for bad in tagged.rejected
             ),
         ]
-        facts = {"unit": unit.name, "rejects": rejects, "cut": tagged.cut}
         table = self._table(documents, texts, tagged)
+        blank = pc.sum(table["blank"]).as_py() if len(table) else 0
+        facts = {"unit": unit.name, "rejects": rejects, "cut": tagged.cut, "blank": blank}
         done = finish_unit(self._store, self._job.data, self._job.markers, table, facts)
         self._ledger.end(unit.name)
         return done
@@ -89,6 +93,7 @@ class UnitTagger:
             return pa.table({})
         scores = Scores.concatenate(tagged.parts)
         scores = Scores(scores.label_BK[order], scores.score_BK[order])
+        blank_B = scores.empty_B  # before labels below the threshold are left out
         if self._job.tags:
             scores = self._tagger.keep(scores, self._job.k)
         label_ids, values = as_lists(scores, self._label_ids)
@@ -102,6 +107,7 @@ class UnitTagger:
             columns["tagged_at"] = pa.array([now] * len(good), pa.timestamp("us", tz="UTC"))
         for name in self._job.source.columns:
             columns[name] = documents[name].take(pa.array(good))
+        columns["blank"] = pa.array(blank_B)
         return pa.table(columns)
 
 

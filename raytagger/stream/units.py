@@ -34,6 +34,7 @@ class Done:
         rows: documents in it.
         rejects: quarantine rows without `run_id`.
         cut: documents longer than the encoder reads.
+        blank: documents of which nothing is known; 0 in markers of older versions.
     """
 
     unit: str
@@ -42,6 +43,7 @@ class Done:
     rows: int
     rejects: list[dict[str, str]] = field(default_factory=list)
     cut: int = 0
+    blank: int = 0
 
 
 def unit_name(file_number: int, start: int) -> str:

@@ -205,7 +205,9 @@ def test_corpus_fit_and_evaluate(tmp_path, monkeypatch):
     assert (fitted["labels"], fitted["encoded_labels"], fitted["bundle"]) == (60, 60, "models/frozen")
     assert Path("models/frozen", fitted["version"], "manifest.json").is_file()
     line = run("fit", "frozen.toml", *options).stdout
-    assert re.fullmatch(r"60 labels, 50 of them with .*, 0 encoded now, .* s: models/frozen/\w{12}\n", line)
+    assert re.fullmatch(
+        r"60 labels, 50 of them with .*, 0 encoded now, .* s: models/frozen/\w{12}\n.* 0\.0 % blank .*\n", line
+    )
 
     mute = run("explain", "models/frozen", "--text", "A pond in the garden")
     assert (mute.exit_code, mute.stdout) == (1, "")

@@ -26,7 +26,7 @@ from raytagger.settings import EncoderSettings
 TEXTS = [
     "A short text.",
     "Cut plums and cherries in high summer, never in the wet months. " * 4,
-    "",
+    "?",
     "東京タワー と Öltanker",
     "one",
     "a text of middling length about pruning hydrangeas and roses in the old garden by the gate",
