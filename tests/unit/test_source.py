@@ -293,6 +293,7 @@ def test_a_guess_drops_no_column(tmp_path):
             read(write_json(tmp_path / name, row))
     assert read(tmp_path / "e.json", format="xmc-json")[0]["text"] == "t. c"
     assert read(tmp_path / "f.json", format="xmc-json")[0] == {**expected, "labels": ["1"]}
+    assert read(tmp_path / "d.json", format="xmc-json")[0] == expected
     with pytest.raises(CorpusError, match=r"source\.label_format = xmc-json"):
         read_labels(Store(), str(tmp_path / "e.json"))
     assert read_labels(Store(), str(tmp_path / "e.json"), "xmc-json").ids == ("0",)
