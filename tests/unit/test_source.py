@@ -10,6 +10,7 @@ import pytest
 from raytagger.corpus import LabelSet, list_documents, read_documents, read_labels, read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.errors import CorpusError, RejectsError, SettingsError
+from raytagger.evaluate.documents import find_split
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
 
@@ -173,6 +174,13 @@ def test_the_runs_own_names_of_splits_stand(tmp_path):
     path = write_json(tmp_path / "d.jsonl", *rows)
     found = read(path, validation_split="dev", train_split="Part A")
     assert [row["split"] for row in found] == ["dev", "validation", "Part A"]
+
+
+def test_a_split_is_asked_for_as_files_spell_it():
+    names = {"test", "val"}
+    assert [find_split(names, asked) for asked in ("Test", "validation", "")] == ["test", "val", "test"]
+    with pytest.raises(CorpusError, match="dev-2"):
+        find_split(names, "dev-2")
 
 
 def test_blanks_around_ids_are_cut_on_both_sides(tmp_path):
