@@ -21,6 +21,7 @@ from raytagger.errors import CorpusError
 SPLITS = {"trn": "train", "train": "train", "tst": "test", "test": "test"}
 LABEL_FILE = "lbl.json"
 NAMES = ("trn.json", "tst.json", LABEL_FILE)
+KNOWN = {"doc_id": "uid", "labels": "target_ind"}
 OWN = ("labels", "split", "text")  # columns that the repository's files do not have
 
 
@@ -58,7 +59,9 @@ def _read(lines: Iterator[bytes], request: Request) -> Iterator[RawChunk]:
     split = split_of(request.name)
 
     def to_document(row: int, value: dict[str, Any]) -> dict[str, Any]:
-        known = {"doc_id": value.get("uid"), "text": _join(value), "labels": value.get("target_ind")}
+        known = {name: value[own] for name, own in KNOWN.items() if own in value}
+        if "title" in value or "content" in value:
+            known["text"] = _join(value)
         return {"split": split, **value, **known}
 
     if "label_id" in request.kinds:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from raytagger.bundle import Tagger
 from raytagger.bundle.trained import are_among, trained_hashes
 from raytagger.corpus import read_documents, select_splits
+from raytagger.corpus.cells import same_split
 from raytagger.corpus.splits import HELD_OUT, held_out
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
@@ -150,6 +151,7 @@ def find_split(names: set[str], asked: str) -> str:
     Raises:
         CorpusError: there is no such split, or none is named and there is no `test`.
     """
+    asked = next((name for name in sorted(names) if same_split(asked, name)), asked)
     if asked and asked not in names:
         raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)) or "no --split")
     if asked or not names:

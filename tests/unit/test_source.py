@@ -10,6 +10,7 @@ import pytest
 from raytagger.corpus import LabelSet, list_documents, read_documents, read_labels, read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.errors import CorpusError, RejectsError, SettingsError
+from raytagger.evaluate.documents import find_split
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
 
@@ -175,6 +176,13 @@ def test_the_runs_own_names_of_splits_stand(tmp_path):
     assert [row["split"] for row in found] == ["dev", "validation", "Part A"]
 
 
+def test_a_split_is_asked_for_as_files_spell_it():
+    names = {"test", "val"}
+    assert [find_split(names, asked) for asked in ("Test", "validation", "")] == ["test", "val", "test"]
+    with pytest.raises(CorpusError, match="dev-2"):
+        find_split(names, "dev-2")
+
+
 def test_blanks_around_ids_are_cut_on_both_sides(tmp_path):
     path = write(tmp_path / "d.csv", "id,text,labels\n 1 ,a,x ; y\n")
     write(tmp_path / "labels.csv", "id,title,parents\nx ,X,\n y,Y, x ; \n")
@@ -236,6 +244,11 @@ def test_folders_name_columns_and_files_name_splits(tmp_path):
     assert found == {"train": "train", "test-": "test", "valid": "val", "5": None, "6": "own"}
 
 
+def test_a_folder_gives_no_ids(tmp_path):
+    with pytest.raises(CorpusError, match="no column doc_id or id"):
+        read(write_json(tmp_path / "id=5/d.jsonl", {"text": "a"}))
+
+
 def test_a_label_file_in_the_documents_folder_is_no_document(tmp_path):
     write_json(tmp_path / "docs.jsonl", {"id": "1", "text": "a"})
     write_json(tmp_path / "terms.jsonl", {"id": "x", "title": "X", "text": "x"})
@@ -288,6 +301,7 @@ def test_a_guess_drops_no_column(tmp_path):
             read(write_json(tmp_path / name, row))
     assert read(tmp_path / "e.json", format="xmc-json")[0]["text"] == "t. c"
     assert read(tmp_path / "f.json", format="xmc-json")[0] == {**expected, "labels": ["1"]}
+    assert read(tmp_path / "d.json", format="xmc-json")[0] == expected
     with pytest.raises(CorpusError, match=r"source\.label_format = xmc-json"):
         read_labels(Store(), str(tmp_path / "e.json"))
     assert read_labels(Store(), str(tmp_path / "e.json"), "xmc-json").ids == ("0",)
