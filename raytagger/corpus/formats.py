@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 
 from raytagger.corpus.compression import open_unpacked, strip_compression
 from raytagger.corpus.delimited import read_csv, read_tsv
+from raytagger.corpus.exports import EXPORT_ENDINGS, EXPORTS
+from raytagger.corpus.exports.huggingface import is_dataset, read_dataset
+from raytagger.corpus.exports.svmlight import read_txt
 from raytagger.corpus.jsonl import read_jsonl
 from raytagger.corpus.rows import BadRow, Format, Kind, RawChunk, Request
 from raytagger.corpus.xmc_json import read_json, read_xmc_json
@@ -30,11 +33,14 @@ ENDINGS = {
     ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
-    ".txt": "xmc-sparse",
+    ".txt": "txt",
+    **EXPORT_ENDINGS,
 }
 
 
-def read_raw(store: Store, entry: FileEntry, name: str, rows: int, kinds: Mapping[str, Kind]) -> Iterator[RawChunk]:
+def read_raw(
+    store: Store, entry: FileEntry, name: str, rows: int, kinds: Mapping[str, Kind], language: str = "en"
+) -> Iterator[RawChunk]:
     """Reads one file in chunks of `rows` rows.
 
     Args:
@@ -43,13 +49,14 @@ def read_raw(store: Store, entry: FileEntry, name: str, rows: int, kinds: Mappin
         name: the format's name; empty: by the file's ending.
         rows: rows of a chunk.
         kinds: the columns to deliver, where the file has them, and what they must hold.
+        language: of a vocabulary's labels.
 
     Raises:
         CorpusError: the format is unknown, or the file is damaged.
     """
     read = find_format(entry.uri, name)
     with open_unpacked(store, entry.uri) as file:
-        yield from read(file, Request(entry.uri, rows, kinds))
+        yield from read(file, Request(entry.uri, rows, kinds, store, language))
 
 
 def find_format(uri: str, name: str = "") -> Format:
@@ -80,6 +87,9 @@ def read_parquet(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     wanted = [name for name in names if name in request.kinds]
     if len(set(wanted)) < len(wanted):
         raise CorpusError(f"{request.uri} names columns twice", got=wanted, expected="unique names")
+    if is_dataset(parquet.schema_arrow):
+        yield from read_dataset(parquet, request)
+        return
     start = 0
     for batch in parquet.iter_batches(batch_size=request.rows, columns=wanted):
         yield RawChunk(start, pa.table(batch), list(range(start, start + batch.num_rows)), names=tuple(names))
@@ -94,4 +104,6 @@ FORMATS: dict[str, Format] = {
     "tsv": read_tsv,
     "xmc-json": read_xmc_json,
     "xmc-sparse": read_xmc_sparse,
+    "txt": read_txt,
+    **EXPORTS,
 }

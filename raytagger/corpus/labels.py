@@ -159,8 +159,8 @@ class LabelSet:
         return replace(merged, seen=(*seen, *(newer.seen[at] for at in added)))
 
 
-def read_labels(store: Store, uri: str, format_name: str = "") -> LabelSet:
-    """Reads a label file.
+def read_labels(store: Store, uri: str, format_name: str = "", language: str = "en") -> LabelSet:
+    """Reads a label file; of a vocabulary in many languages the labels in `language`.
 
     Raises:
         CorpusError: a row that cannot be read, no id column, neither title nor text, an empty or a duplicate
@@ -168,7 +168,7 @@ def read_labels(store: Store, uri: str, format_name: str = "") -> LabelSet:
     """
     tables = []
     for entry in store.list(uri):
-        for chunk in read_raw(store, entry, format_name, 1 << 16, KINDS):
+        for chunk in read_raw(store, entry, format_name, 1 << 16, KINDS, language):
             if chunk.bad:
                 row = chunk.bad[0]
                 raise CorpusError(f"{entry.uri}: row {row.position} is {row.reason}: {row.error}")

@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
+from raytagger.store import Store
+
 STRINGS = pa.list_(pa.string())
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -33,11 +35,15 @@ class Request:
         uri: where the file lies; some formats tell the split by its name.
         rows: rows of a chunk.
         kinds: the columns to deliver where the file has them, and what each must hold.
+        store: where the file lies, for formats that spread a document over several files.
+        language: of a vocabulary's labels, as `source.language`.
     """
 
     uri: str
     rows: int
     kinds: Mapping[str, Kind]
+    store: Store = field(default_factory=Store)
+    language: str = "en"
 
     @property
     def name(self) -> str:
