@@ -36,9 +36,9 @@ SUBJECT_ENDINGS = (".tsv", ".key")
 def read_annif_tsv(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     """`text<TAB><uri> <uri>` a line; a line without a tab, or not in UTF-8, is a bad row."""
     columns = choose_columns(request.kinds, [dict.fromkeys(DOCUMENT)])
-    for start, lines in chunked(iterate_lines(file), request.rows):
+    for start, lines in chunked(iterate_lines(file, request.uri), request.rows):
         rows = Rows(start, [], [], [])
-        for position, fields in _split_lines(start, lines, rows):
+        for position, fields in _split_lines(start + 1, lines, rows):
             if len(fields) == 1:
                 rows.bad.append(BadRow(position, "wrong_width", "no tab stands between text and subjects"))
                 continue
@@ -63,16 +63,16 @@ def read_annif_fulltext(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     if ending in SUBJECT_ENDINGS:
         if _has_text(text, request):
             return
-        rows.bad.append(BadRow(0, "empty_text", f"there is no {text} beside it"))
+        rows.bad.append(BadRow(1, "empty_text", f"there is no {text} beside it"))
     elif ending in (".txt", ".json"):
         try:
             read = _read_json if ending == ".json" else _read_text
             rows.values.append(read(file.read().removeprefix(BYTE_ORDER_MARK), stem, request))
-            rows.positions.append(0)
+            rows.positions.append(1)
         except UnicodeDecodeError as error:
-            rows.bad.append(BadRow(0, "not_utf8", str(error)))
+            rows.bad.append(BadRow(1, "not_utf8", str(error)))
         except (ValueError, RecursionError) as error:
-            rows.bad.append(BadRow(0, "not_json", str(error)))
+            rows.bad.append(BadRow(1, "not_json", str(error)))
     else:
         expected = ".txt with .tsv or .key, or .json"
         raise CorpusError(f"{request.uri} is no part of a full-text corpus", got=ending or None, expected=expected)
@@ -101,9 +101,9 @@ def read_annif_vocabulary(file: BinaryIO, request: Request) -> Iterator[RawChunk
 
 
 def _tsv_labels(file: BinaryIO, request: Request) -> Iterator[Rows]:
-    for start, lines in chunked(iterate_lines(file), request.rows):
+    for start, lines in chunked(iterate_lines(file, request.uri), request.rows):
         rows = Rows(start, [], [], [])
-        for position, fields in _split_lines(start, lines, rows):
+        for position, fields in _split_lines(start + 1, lines, rows):
             rows.values.append(_to_label(_bare(fields[0]), fields[1] if len(fields) > 1 else ""))
             rows.positions.append(position)
         yield rows
@@ -120,7 +120,7 @@ def _csv_labels(file: BinaryIO, request: Request) -> Iterator[Rows]:
     if "uri" not in names or not labels:
         raise CorpusError(f"{request.uri} is no vocabulary of Annif", got=names, expected="uri,label_en,…")
     rows = Rows(0, [], [], [])
-    for position, record in enumerate(reader):
+    for position, record in enumerate(reader, 1):
         if None in record or None in record.values():
             rows.bad.append(BadRow(position, "wrong_width", f"the header has {len(names)} fields"))
             continue
@@ -135,9 +135,9 @@ def _to_label(uri: str, title: str) -> dict[str, Any]:
     return {"label_id": uri, "title": title.strip(), "status": "active" if title.strip() else "retired"}
 
 
-def _split_lines(start: int, lines: list[bytes], rows: Rows) -> Iterator[tuple[int, list[str]]]:
+def _split_lines(first: int, lines: list[bytes], rows: Rows) -> Iterator[tuple[int, list[str]]]:
     """The fields of each line; blank lines are passed over, those not in UTF-8 become bad rows."""
-    for position, line in enumerate(lines, start):
+    for position, line in enumerate(lines, first):
         try:
             text = line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:

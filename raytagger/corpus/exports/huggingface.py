@@ -39,6 +39,7 @@ class _Plan:
     """Which column of the file becomes which, and what is made where the file has none."""
 
     columns: dict[str, str]  # delivered column to that of the file
+    kinds: dict[str, Kind]
     classes: Classes
     prefix: str  # of made ids; "" where the file has ids
     split: str | None
@@ -87,20 +88,21 @@ def _read(batches: Iterable[pa.RecordBatch], schema: pa.Schema, request: Request
         return
     start = 0
     for table in _recut(batches, request.rows):
-        yield _deliver(table, start, plan, request, tuple(schema.names))
+        yield _deliver(table, start, plan, tuple(schema.names))
         start += len(table)
 
 
 def _make_plan(schema: pa.Schema, request: Request) -> _Plan:
     classes = _find_classes(schema)
-    columns = {name: name for name in schema.names if name in request.kinds}
-    if "labels" in request.kinds and (name := _find_labels(classes, columns, request)):
-        columns["labels"] = name
-    split = None if "split" in columns else _find_split(request)
-    has_id = any(request.kinds[name] is Kind.ID for name in columns)
+    kinds = request.choose(schema.names)
+    columns = {name: name for name in kinds}
+    if "labels" in request.kinds and not kinds.keys() & {"labels"} and (name := _find_labels(classes, request)):
+        kinds["labels"], columns["labels"] = request.kinds["labels"], name
+    split = _find_split(request) if "split" in request.kinds and "split" not in columns else None
+    has_id = Kind.ID in kinds.values()
     shard = SHARD.fullmatch(request.name)
     own = shard[1] if shard and split else request.name.split(".", 1)[0]
-    return _Plan(columns, classes, "" if has_id else "-".join(filter(None, (split, own))), split)
+    return _Plan(columns, kinds, classes, "" if has_id else "-".join(filter(None, (split, own))), split)
 
 
 def _find_classes(schema: pa.Schema) -> Classes:
@@ -121,9 +123,9 @@ def _names_of(feature: Any) -> list[str] | None:
     return _names_of(feature["feature"]) if isinstance(feature, dict) and "feature" in feature else None
 
 
-def _find_labels(classes: Classes, columns: dict[str, str], request: Request) -> str | None:
+def _find_labels(classes: Classes, request: Request) -> str | None:
     """The column of classes that gives the labels, where no column says so by its name or by `source.map`."""
-    if any(request.kinds[name] in LISTS for name in columns) or not classes:
+    if not classes:
         return None
     if len(classes) > 1:
         raise CorpusError(
@@ -138,8 +140,7 @@ def _find_split(request: Request) -> str | None:
     """The folder's name, where `save_to_disk` wrote a dataset of several splits."""
     folder = parent(request.uri)
     if SHARD.fullmatch(request.name) and request.store.exists(join(parent(folder), "dataset_dict.json")):
-        name = folder.rstrip("/").rsplit("/", 1)[-1]
-        return "val" if name in ("validation", "valid", "dev") else name
+        return folder.rstrip("/").rsplit("/", 1)[-1]
     return None
 
 
@@ -151,7 +152,7 @@ def _class_labels(plan: _Plan, request: Request) -> RawChunk:
             expected="one, or one named labels",
         )
     names = plan.classes.get("labels") or next(iter(plan.classes.values()))
-    return RawChunk(0, pa.table({"label_id": names, "title": names}), list(range(len(names))))
+    return RawChunk(0, pa.table({"label_id": names, "title": names}), list(range(1, 1 + len(names))))
 
 
 def _recut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
@@ -167,18 +168,18 @@ def _recut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting)
 
 
-def _deliver(table: pa.Table, start: int, plan: _Plan, request: Request, names: tuple[str, ...]) -> RawChunk:
+def _deliver(table: pa.Table, start: int, plan: _Plan, names: tuple[str, ...]) -> RawChunk:
     flaws: dict[int, str] = {}
     columns: dict[str, Any] = {}
     for target, name in plan.columns.items():
         column = table[name]
         if name in plan.classes:
-            listed = request.kinds[target] in LISTS
+            listed = plan.kinds[target] in LISTS
             column = _name_classes(column, plan.classes[name], listed, f"{name}: ", flaws)
         columns[target] = column
-    positions = list(range(start, start + len(table)))
+    positions = list(range(start + 1, start + 1 + len(table)))
     if plan.prefix:
-        columns["doc_id"] = pa.array([f"{plan.prefix}-{position}" for position in positions], pa.string())
+        columns["doc_id"] = pa.array([f"{plan.prefix}-{start + row}" for row in range(len(table))], pa.string())
     if plan.split:
         columns["split"] = pa.array([plan.split] * len(table), pa.string())
     ids = next((columns[name] for name in ("doc_id", "id", "uid") if name in columns), None)

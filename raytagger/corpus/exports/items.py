@@ -14,7 +14,7 @@ from raytagger.corpus.rows import BYTE_ORDER_MARK, Kind, Request
 from raytagger.errors import CorpusError
 
 MARKS, QUOTED_MARKS = re.compile(rb'["{}\[\],]'), re.compile(rb'["\\]')
-LISTS = (Kind.IDS,)
+LISTS = (Kind.IDS, Kind.LABELS)
 HEAD_BYTES, BLOCK_BYTES = 64, 1 << 20
 ESCAPE, QUOTE, COMMA, OPENING, CLOSING = b"\\", b'"', b",", (b"[", b"{"), (b"]", b"}")
 
@@ -28,7 +28,7 @@ def iterate_items(file: BinaryIO, request: Request) -> Iterator[bytes]:
     buffered = io.BufferedReader(cast(Any, file), BUFFER_BYTES)
     head = buffered.peek(HEAD_BYTES).removeprefix(BYTE_ORDER_MARK).lstrip()
     if not head.startswith(b"["):
-        return iterate_lines(buffered)
+        return iterate_lines(buffered, request.uri)
     return _split_array(iter(lambda: buffered.read(BLOCK_BYTES), b""), request)
 
 

@@ -98,10 +98,10 @@ def _chunks(vocabulary: _Vocabulary, request: Request) -> Iterator[RawChunk]:
     concepts, start = iter(vocabulary.concepts), 0
     while chunk := list(islice(concepts, request.rows)):
         values = [_label(vocabulary, concept, request.language.lower()) for concept in chunk]
-        yield tabulate(Rows(start, values, list(range(start, start + len(chunk))), []), columns, NAMES)
+        yield tabulate(Rows(start, values, list(range(start + 1, start + 1 + len(chunk))), []), columns, NAMES)
         start += len(chunk)
     if vocabulary.nameless:
-        bad = [BadRow(start + row, "no_id", "a concept has no URI") for row in range(len(vocabulary.nameless))]
+        bad = [BadRow(start + 1 + row, "no_id", "a concept has no URI") for row in range(len(vocabulary.nameless))]
         yield tabulate(Rows(start, [], [], bad), columns, NAMES)
 
 

@@ -38,12 +38,12 @@ def read_stackexchange(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
             by which entities could grow without end.
     """
     wanted = "tags" if "label_id" in request.kinds else "posts"
-    lines = _rows(iterate_lines(file), request, wanted)
+    lines = _rows(iterate_lines(file, request.uri), request, wanted)
     known = _find_excerpts(request) if wanted == "tags" else {}
     head = list(islice(lines, HEAD_LINES))
     values = _parse(0, head, known, wanted).values
     names = tuple(dict.fromkeys(chain(DOCUMENT if wanted == "posts" else LABEL, *values)))
-    columns = choose_columns(request.kinds, [*values, dict.fromkeys(names)])
+    columns = choose_columns(request.choose(names), [*values, dict.fromkeys(names)])
     for start, chunk in chunked(chain(head, lines), request.rows):
         yield tabulate(_parse(start, chunk, known, wanted), columns, names)
 
@@ -79,7 +79,7 @@ class _Stripper(HTMLParser):
 
 
 def _rows(lines: Iterator[bytes], request: Request, wanted: str) -> Iterator[bytes]:
-    """The lines between the root's tags; what stands before them is no row."""
+    """The lines between the root's tags, with blank ones for those before, so that lines count as in the file."""
     opened = closed = False
     for line in lines:
         if not opened and DECLARED.search(line):
@@ -92,8 +92,7 @@ def _rows(lines: Iterator[bytes], request: Request, wanted: str) -> Iterator[byt
             opened = True
         elif root and root[1]:
             closed = True
-        elif opened:
-            yield line
+        yield line if opened and not root else b""
     if not opened:
         raise CorpusError(f"{request.uri} is no dump of Stack Exchange", expected=f"<{wanted}> and a row a line")
     if not closed:
@@ -102,7 +101,7 @@ def _rows(lines: Iterator[bytes], request: Request, wanted: str) -> Iterator[byt
 
 def _parse(start: int, lines: list[bytes], known: dict[str, str], wanted: str) -> Rows:
     rows = Rows(start, [], [], [])
-    for position, line in enumerate(lines, start):
+    for position, line in enumerate(lines, start + 1):
         kind = TYPE.search(line)
         if not line.strip() or (wanted == "posts" and kind and kind[1].decode() != QUESTION):
             continue
@@ -163,7 +162,7 @@ def _find_excerpts(request: Request) -> dict[str, str]:
         return {}
     excerpts: dict[str, str] = {}
     with open_unpacked(request.store, uri) as file:
-        for line in iterate_lines(file):
+        for line in iterate_lines(file, request.uri):
             kind = TYPE.search(line)
             if kind and kind[1].decode() == EXCERPT:
                 try:

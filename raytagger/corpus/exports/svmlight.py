@@ -26,7 +26,7 @@ def read_svmlight(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     Raises:
         CorpusError: always.
     """
-    _refuse(_find_line(iterate_lines(file)), request)
+    _refuse(_find_line(iterate_lines(file, request.uri)), request)
 
 
 def read_txt(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
@@ -37,7 +37,7 @@ def read_txt(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     """
     buffered = io.BufferedReader(cast(Any, file), BUFFER_BYTES)
     if not HEADER.match(buffered.peek(HEADER_BYTES)[:HEADER_BYTES].removeprefix(BYTE_ORDER_MARK)):
-        _refuse(_find_line(iterate_lines(buffered)), request)
+        _refuse(_find_line(iterate_lines(buffered, request.uri)), request)
     yield from read_xmc_sparse(buffered, request)
 
 
