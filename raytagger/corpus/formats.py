@@ -61,9 +61,7 @@ def read_raw(store: Store, entry: FileEntry, name: str, request: Request) -> Ite
 
 def find_format(uri: str, name: str = "") -> Format:
     """The reader for a file, by name or by ending."""
-    if not name:
-        bare = strip_compression(uri).lower()
-        name = next((known for ending, known in ENDINGS.items() if bare.endswith(ending)), "")
+    name = find_format_name(uri, name)
     if name not in FORMATS:
         raise CorpusError(
             f"no reader for {uri}",
@@ -72,6 +70,12 @@ def find_format(uri: str, name: str = "") -> Format:
             remedy="Set source.format (of a label file source.label_format), or leave the file out of the folder.",
         )
     return FORMATS[name]
+
+
+def find_format_name(uri: str, name: str = "") -> str:
+    """The format's name: the given one, else by the file's ending; "" where no format has it."""
+    bare = strip_compression(uri).lower()
+    return name or next((known for ending, known in ENDINGS.items() if bare.endswith(ending)), "")
 
 
 def read_parquet(file: BinaryIO, request: Request) -> Iterator[RawChunk]:

@@ -120,14 +120,14 @@ def _csv_labels(file: BinaryIO, request: Request) -> Iterator[Rows]:
     if "uri" not in names or not labels:
         raise CorpusError(f"{request.uri} is no vocabulary of Annif", got=names, expected="uri,label_en,…")
     rows = Rows(0, [], [], [])
-    for position, record in enumerate(reader, 1):
+    for record in reader:
         if None in record or None in record.values():
-            rows.bad.append(BadRow(position, "wrong_width", f"the header has {len(names)} fields"))
+            rows.bad.append(BadRow(reader.line_num, "wrong_width", f"the header has {len(names)} fields"))
             continue
         rows.values.append(
             _to_label(_bare(record["uri"]), next((record[name] for name in labels if record[name]), ""))
         )
-        rows.positions.append(position)
+        rows.positions.append(reader.line_num)
     yield rows
 
 

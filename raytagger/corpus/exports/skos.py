@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO
 
-from raytagger.corpus.compression import strip_compression
+from raytagger.corpus.compression import BUFFER_BYTES, strip_compression
 from raytagger.corpus.rows import BadRow, RawChunk, Request, Rows, choose_columns, tabulate
 from raytagger.errors import CorpusError
 
@@ -28,6 +28,7 @@ LITERALS = {
     **{f"{SKOS_XL}{name}": name for name in ("prefLabel", "altLabel")},
     **dict.fromkeys((f"{SKOS_XL}literalForm", f"{RDF}value"), "content"),
 }
+BASE = "file:///"  # of relative URIs, which must not depend on where the file lies
 BROADER, NARROWER = f"{SKOS}broader", f"{SKOS}narrower"
 SYNTAXES = {".ttl": "turtle", ".rdf": "xml", ".xml": "xml", ".owl": "xml", ".nt": "nt", ".jsonld": "json-ld"}
 NAMES = ("label_id", "title", "text", "parents", "status")
@@ -107,12 +108,12 @@ def _chunks(vocabulary: _Vocabulary, request: Request) -> Iterator[RawChunk]:
 
 def _label(vocabulary: _Vocabulary, concept: str, language: str) -> dict[str, Any]:
     preferred = vocabulary.texts(concept, "prefLabel")
-    language = _choose_language({found for found, _ in preferred}, language)
-    titles = [text for found, text in preferred if found == language]
+    chosen = _choose_language({found for found, _ in preferred}, language)
+    titles = [text for found, text in preferred if found == chosen]
 
     def texts(name: str) -> list[str]:
         known = vocabulary.texts(concept, name)
-        own = [text for found, text in known if found == language]
+        own = [text for found, text in known if found == (chosen or language)]
         return own or [text for found, text in known if not found]
 
     alternatives = [*titles[1:], *texts("altLabel")]
@@ -134,10 +135,14 @@ def _choose_language(present: set[str], language: str) -> str:
 
 
 def _parse(file: BinaryIO, request: Request, add: Callable[[Any, Any, Any], None]) -> None:
+    from rdflib.parser import InputSource
+
     syntax = _find_syntax(request)
     try:
+        source = InputSource()
         stream: Any = io.BytesIO(_check_contexts(file.read(), request)) if syntax == "json-ld" else file
-        _open_graph(add).parse(file=stream, format=syntax)
+        source.setByteStream(io.BufferedReader(stream, BUFFER_BYTES))
+        _open_graph(add).parse(source, publicID=BASE, format=syntax)
     except (CorpusError, OSError):
         raise
     except Exception as error:  # rdflib's parsers share no exception
