@@ -94,7 +94,7 @@ def convert(store: Store, source: SourceSettings, output: str, progress: Progres
         rejects.write(pa.table({name: [] for name in REJECT_SCHEMA.names}, schema=REJECT_SCHEMA))
         try:
             with _writing(store, join(output, DOCUMENTS)) as documents:
-                for chunk in _unique(read_documents(store, source), source):
+                for chunk in _unique(store, source):
                     chunk = replace(chunk, documents=titles.resolve(chunk.documents))
                     report.add(chunk)
                     rejects.write(chunk.rejects)
@@ -183,10 +183,10 @@ def _writing(store: Store, uri: str) -> Iterator[_Writer]:
         writer.close()
 
 
-def _unique(chunks: Iterator[DocumentChunk], source: SourceSettings) -> Iterator[DocumentChunk]:
+def _unique(store: Store, source: SourceSettings) -> Iterator[DocumentChunk]:
     """Chunks whose later documents of an id are rejects; at the end the limit, since these count too."""
     seen, limit = HashRuns(), RejectLimit(source)
-    for chunk in chunks:
+    for chunk in read_documents(store, replace(source, max_reject_share=1.0)):
         ids = chunk.documents["doc_id"].to_pylist()
         twice = seen.add(hash_ids(ids))
         if twice.any():

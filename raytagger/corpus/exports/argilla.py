@@ -30,7 +30,7 @@ def read_argilla(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
         fields = record.get("fields") or record.get("inputs") or {}
         fields = fields if isinstance(fields, dict) else {"text": fields}
         ids = (record.get(name) for name in ("external_id", "id", "_server_id"))
-        doc_id = next((found for found in ids if found is not None), f"{request.name}-{position}")
+        doc_id = next((found for found in ids if found is not None), f"{request.name}-{position + 1}")
         answers = _answers(record)
         columns = {**answers, **_metadata(record), **fields}
         text = fields.get("text", record.get("text"))

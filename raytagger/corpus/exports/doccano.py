@@ -19,7 +19,7 @@ def read_doccano(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     """
 
     def convert(position: int, value: dict[str, Any]) -> dict[str, Any]:
-        doc_id = value.get("id", f"{request.name}-{position}")
+        doc_id = value.get("id", f"{request.name}-{position + 1}")
         known = {"doc_id": doc_id, "text": value.get("text", value.get("data")), "labels": _labels(value)}
         return name_lists({**value, **known}, request)
 
