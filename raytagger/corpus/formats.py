@@ -130,4 +130,4 @@ FORMATS: dict[str, Format] = {
     "txt": read_txt,
     **EXPORTS,
 }
-XMC = (read_json, read_xmc_json, read_xmc_sparse)
+XMC = (read_json, read_xmc_json, read_xmc_sparse, read_txt)

@@ -29,7 +29,7 @@ PARQUET_MAGIC = b"PAR1"
 FILE_MAGIC = b"ARROW1"  # Arrow's file format; a stream has none
 UNLABELLED = -1  # what `datasets` writes where a class is not known
 
-LABEL_IDS = ("label_id", "id", "uid")
+LABEL_COLUMNS = {"label_id", "title"}  # a file with one of them is itself a label file
 
 Classes = dict[str, list[str]]
 
@@ -83,7 +83,7 @@ def read_dataset(parquet: pq.ParquetFile, request: Request) -> Iterator[RawChunk
 
 def _read(batches: Iterable[pa.RecordBatch], schema: pa.Schema, request: Request) -> Iterator[RawChunk]:
     plan = _make_plan(schema, request)
-    if "label_id" in request.kinds and plan.classes and not set(LABEL_IDS) & set(plan.columns):
+    if "label_id" in request.kinds and plan.classes and not LABEL_COLUMNS & plan.columns.keys():
         yield _class_labels(plan, request)
         return
     start = 0
