@@ -174,6 +174,9 @@ def _typed(table: pa.Table, name: str, kind: pa.DataType, uri: str) -> pa.Chunke
             expected=str(kind),
             remedy="Convert the column, or name another by source.map or source.fields.",
         )
+    if pa.types.is_list_view(found) or pa.types.is_large_list_view(found):
+        # Arrow 26 casts a view with a null in it to wrong lists.
+        return pa.chunked_array([pa.array(column.to_pylist(), pa.list_(found.value_type)).cast(kind)])
     return column.cast(kind)
 
 

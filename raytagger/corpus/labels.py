@@ -164,13 +164,12 @@ class LabelSet:
 
 def read_source_labels(store: Store, source: SourceSettings) -> LabelSet:
     """Reads `source.labels` as `source` says; raises as `read_labels`."""
-    return read_labels(
-        store, source.labels, source.label_format, source.normalise, source.quotes, language=source.language
-    )
+    how = {"form": source.normalise, "quotes": source.quotes, "language": source.language}
+    return read_labels(store, source.labels, source.label_format, **how)
 
 
 def read_labels(
-    store: Store, uri: str, format_name: str = "", form: str = "nfc", quotes: str = "auto", *, language: str = "en"
+    store: Store, uri: str, format_name: str = "", *, form: str = "nfc", quotes: str = "auto", language: str = "en"
 ) -> LabelSet:
     """Reads a label file.
 
