@@ -179,8 +179,10 @@ class _Writer:
 def _writing(store: Store, uri: str) -> Iterator[_Writer]:
     with store.writing(uri) as file:
         writer = _Writer(uri, file)
-        yield writer
-        writer.close()
+        try:
+            yield writer
+        finally:
+            writer.close()
 
 
 def _unique(store: Store, source: SourceSettings) -> Iterator[DocumentChunk]:
