@@ -139,6 +139,7 @@ def test_the_other_tables_of_a_dump_are_no_documents(tmp_path):
     [
         (POSTS.replace("</posts>\n", ""), "cut off"),
         (TAGS, "holds <tags>"),
+        ('<posts><row Id="1" PostTypeId="1" Title="a" Body="b" /></posts>', "no dump"),
         ("<users>\n</users>\n", "no dump"),
         ('<?xml version="1.0"?>\n<!DOCTYPE x [<!ENTITY a "b">]>\n<posts>\n</posts>\n', "document type"),
     ],
@@ -367,12 +368,15 @@ def test_argilla_version_1(tmp_path):
     assert rejects == {}
 
 
-def test_answers_to_several_questions_must_be_told_apart(tmp_path):
-    responses = {"topic": [{"value": "a"}], "comment": [{"value": "nice"}]}
-    path = write(tmp_path / "r.json", json.dumps([{"id": "1", "fields": {"text": "x"}, "responses": responses}]))
+@pytest.mark.parametrize("apart", [False, True])
+def test_answers_to_several_questions_must_be_told_apart(tmp_path, apart):
+    topic, comment = {"topic": [{"value": "a"}]}, {"comment": [{"value": "nice"}]}
+    records = [{"responses": topic}, {"responses": comment}] if apart else [{"responses": {**topic, **comment}}]
+    records = [{"id": str(place), "fields": {"text": "x"}, **record} for place, record in enumerate(records, 1)]
+    path = write(tmp_path / "r.json", json.dumps(records))
     with pytest.raises(CorpusError, match=r"source\.map"):
         read(path, format="argilla")
-    assert labels_of(read(path, format="argilla", map={"labels": "topic"})[0]) == {"1": ["a"]}
+    assert labels_of(read(path, format="argilla", map={"labels": "topic"})[0])["1"] == ["a"]
 
 
 # svmlight

@@ -151,7 +151,7 @@ def _read_text(data: bytes, stem: str, request: Request) -> dict[str, Any]:
     for ending in SUBJECT_ENDINGS:
         uri = join(parent(request.uri), stem + ending)
         if request.store.exists(uri):
-            lines = request.store.read_bytes(uri).removeprefix(BYTE_ORDER_MARK).decode("utf-8").splitlines()
+            lines = request.store.read_bytes(uri).removeprefix(BYTE_ORDER_MARK).decode("utf-8").split("\n")
             return {"doc_id": stem, "text": data.decode("utf-8"), "labels": _subjects(lines)}
     return {"doc_id": stem, "text": data.decode("utf-8"), "labels": None}
 

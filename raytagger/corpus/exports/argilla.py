@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from raytagger.corpus.exports.items import LISTS, iterate_items, label_names, name_lists
+from raytagger.corpus.exports.items import iterate_items, label_names, name_lists
 from raytagger.corpus.jsonl import read_objects
 from raytagger.corpus.rows import RawChunk, Request
 from raytagger.errors import CorpusError
@@ -25,6 +25,7 @@ def read_argilla(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     Raises:
         CorpusError: several questions were answered and `source.map` does not name the one that asks for labels.
     """
+    questions: set[str] = set()
 
     def convert(position: int, record: dict[str, Any]) -> dict[str, Any]:
         fields = record.get("fields") or record.get("inputs") or {}
@@ -32,11 +33,12 @@ def read_argilla(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
         ids = (record.get(name) for name in ("external_id", "id", "_server_id"))
         doc_id = next((found for found in ids if found is not None), f"{request.name}-{position + 1}")
         answers = _answers(record)
+        questions.update(answers)
         columns = {**answers, **_metadata(record), **fields}
         text = fields.get("text", record.get("text"))
         if text is None and len(fields) == 1:
             text = next(iter(fields.values()))
-        row = {**columns, "doc_id": doc_id, "text": text, "labels": _labels(record, answers, request)}
+        row = {**columns, "doc_id": doc_id, "text": text, "labels": _labels(record, answers, questions, request)}
         return name_lists(row, request)
 
     return read_objects(iterate_items(file, request), request, convert)
@@ -62,18 +64,18 @@ def _counts(response: Any) -> bool:
     return isinstance(response, dict) and str(response.get("status") or "submitted").lower() == "submitted"
 
 
-def _labels(record: dict[str, Any], answers: dict[str, list[Any]], request: Request) -> Any:
+def _labels(record: dict[str, Any], answers: dict[str, list[Any]], questions: set[str], request: Request) -> Any:
     if "annotation" in record:
         return label_names(record["annotation"]) if record.get("status") != "Discarded" else None
-    if "labels" in answers or len(answers) < 2:
-        return label_names(answers.get("labels", next(iter(answers.values()), None)))
-    if not any(request.kinds.get(question) in LISTS for question in answers):
+    if "labels" in questions or "labels" not in request.kinds:
+        return label_names(answers.get("labels"))
+    if len(questions) > 1:
         raise CorpusError(
             f"{request.uri} has answers to several questions",
-            got=sorted(answers),
-            remedy=f'Name the one that asks for labels, such as source.map={{labels="{sorted(answers)[0]}"}}.',
+            got=sorted(questions),
+            remedy=f'Name the one that asks for labels, such as source.map={{labels="{sorted(questions)[0]}"}}.',
         )
-    return None
+    return label_names(next(iter(answers.values()), None))
 
 
 def _metadata(record: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from raytagger.corpus.exports.items import LISTS, iterate_items, name_lists
+from raytagger.corpus.exports.items import iterate_items, name_lists
 from raytagger.corpus.jsonl import read_objects
 from raytagger.corpus.rows import Kind, RawChunk, Request
 from raytagger.errors import CorpusError
@@ -28,9 +28,11 @@ def read_label_studio(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     Raises:
         CorpusError: JSON-MIN with single choices whose column `source.map` does not name and which could be data.
     """
+    singles: dict[str, None] = {}
 
     def convert(position: int, value: dict[str, Any]) -> dict[str, Any]:
-        row = _from_task(value) if isinstance(value.get("data"), dict) else _from_minimal(value, request)
+        is_task = isinstance(value.get("data"), dict)
+        row = _from_task(value) if is_task else _from_minimal(value, singles, request)
         return name_lists(row, request)
 
     return read_objects(iterate_items(file, request), request, convert)
@@ -48,18 +50,20 @@ def _from_task(task: dict[str, Any]) -> dict[str, Any]:
     return {"doc_id": task.get("id"), **controls, **task["data"], "labels": labels}
 
 
-def _from_minimal(row: dict[str, Any], request: Request) -> dict[str, Any]:
-    singles = _single_choices(row, request)
+def _from_minimal(row: dict[str, Any], singles: dict[str, None], request: Request) -> dict[str, Any]:
+    """`singles` are the columns that held one choice in any row so far."""
+    own = _single_choices(row, request)
+    singles.update(dict.fromkeys(own))
     controls = {name: names for name, value in row.items() if (names := _names(value))}
-    controls |= {name: [row[name]] for name in singles}
+    controls |= {name: [row[name]] for name in own}
     row = {"doc_id": row.get("id"), **row, **controls}
-    if any(request.kinds.get(name) in LISTS for name in controls):
+    if "labels" in controls or "labels" not in request.kinds:
         return row
     if len(singles) > 1:
         raise CorpusError(
             f"{request.uri}: several columns may be labels",
-            got=singles,
-            remedy=f'Name the one by source.map, such as source.map={{labels="{singles[-1]}"}}.',
+            got=list(singles),
+            remedy=f'Name the one by source.map, such as source.map={{labels="{next(reversed(singles))}"}}.',
         )
     return {**row, "labels": _union(controls) if controls else None}
 

@@ -84,7 +84,7 @@ def _rows(lines: Iterator[bytes], request: Request, wanted: str) -> Iterator[byt
     for line in lines:
         if not opened and DECLARED.search(line):
             raise CorpusError(f"{request.uri} declares a document type", expected="a dump, which has none")
-        root = ROOTS.match(line.strip()) if not closed else None
+        root = ROOTS.fullmatch(line.strip()) if not closed else None
         if root and not opened:
             if root[2].decode() != wanted:
                 file = "Tags.xml" if wanted == "tags" else "Posts.xml"
