@@ -59,7 +59,6 @@ def explained_errors() -> Iterator[None]:
     # Ray Data and Serve tell their own plan and progress; ours are shown instead.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    logging.getLogger("rdflib").setLevel(logging.ERROR)  # it warns about every odd URI of a vocabulary
     warnings.filterwarnings("ignore", module=r"ray\.")
     try:
         yield

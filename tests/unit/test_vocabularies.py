@@ -130,6 +130,13 @@ def test_entities_of_rdf_xml_cannot_grow_without_end(tmp_path):
         read_labels(Store(), uri)
 
 
+def test_an_odd_uri_is_kept_and_nobody_is_warned(tmp_path, caplog):
+    content = "<http://e/a b> a <http://www.w3.org/2004/02/skos/core#Concept> ."
+    labels = read_labels(Store(), write(tmp_path / "v.ttl", content))
+    assert labels.ids == ("http://e/a b",)
+    assert not caplog.records
+
+
 def test_a_vocabulary_holds_no_documents(tmp_path):
     for name, content, source in [
         ("v.ttl", TURTLE, {}),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO
@@ -142,7 +144,8 @@ def _parse(file: BinaryIO, request: Request, add: Callable[[Any, Any, Any], None
         source = InputSource()
         stream: Any = io.BytesIO(_check_contexts(file.read(), request)) if syntax == "json-ld" else file
         source.setByteStream(io.BufferedReader(stream, BUFFER_BYTES))
-        _open_graph(add).parse(source, publicID=BASE, format=syntax)
+        with _without_warnings():
+            _open_graph(add).parse(source, publicID=BASE, format=syntax)
     except (CorpusError, OSError):
         raise
     except Exception as error:  # rdflib's parsers share no exception
@@ -150,6 +153,18 @@ def _parse(file: BinaryIO, request: Request, add: Callable[[Any, Any, Any], None
             f"{request.uri} is not {syntax}: {_place(error)}",
             remedy="Mend the file, or write it anew as Turtle or N-Triples.",
         ) from error
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """The parsers warn about each odd URI, saying only that rdflib could not write it."""
+    logger = logging.getLogger("rdflib.term")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _find_syntax(request: Request) -> str:
