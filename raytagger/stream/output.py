@@ -17,7 +17,7 @@ from raytagger.settings import RetagRun, fingerprint
 from raytagger.store import Store, join, parent
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary, tag_stream
-from raytagger.stream.units import Done, is_unit_file
+from raytagger.stream.units import UNITS, Done, is_unit_file
 
 RESULT_SCHEMA = pa.schema(
     [("doc_id", pa.string()), ("label_ids", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))]
@@ -84,7 +84,7 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
 def _placed(job: TagJob, output: str, store: Store) -> TagJob:
     stamps = [(file.uri, file.size, file.stamp) for file in list_documents(store, job.source)]
     what = replace(job, data="", markers="", run_id="", storage=type(job.storage)(), cluster=type(job.cluster)())
-    run_id = fingerprint(what, files=stamps, chunk=job.cluster.chunk_documents)
+    run_id = fingerprint(what, files=stamps, chunk=[UNITS, job.cluster.chunk_documents])
     if output.endswith(".parquet"):
         staging = join(parent(output), f".{output.rstrip('/').rsplit('/', 1)[-1]}.{run_id}")
         return replace(job, data=join(staging, "data"), markers=join(staging, "markers"), run_id=run_id)
