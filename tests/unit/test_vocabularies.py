@@ -176,3 +176,9 @@ def test_annifs_csv_has_a_column_a_language(tmp_path):
 def test_a_bad_row_of_annifs_vocabulary_is_named(tmp_path, name, content, what):
     with pytest.raises(CorpusError, match=what):
         read_labels(Store(), write(tmp_path / name, content), "annif-vocabulary")
+
+
+def test_a_corpus_holds_no_labels(tmp_path):
+    uri = write(tmp_path / "d.tsv", "A text\t<http://e/1>\n")
+    with pytest.raises(CorpusError, match=r"source\.label_format"):
+        read_labels(Store(), uri, "annif-tsv")

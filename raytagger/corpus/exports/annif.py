@@ -35,6 +35,7 @@ SUBJECT_ENDINGS = (".tsv", ".key")
 
 def read_annif_tsv(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     """`text<TAB><uri> <uri>` a line; a line without a tab, or not in UTF-8, is a bad row."""
+    _check_asked(False, request)
     columns = choose_columns(request.kinds, [dict.fromkeys(DOCUMENT)])
     for start, lines in chunked(iterate_lines(file, request.uri), request.rows):
         rows = Rows(start, [], [], [])
@@ -58,6 +59,7 @@ def read_annif_fulltext(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     Raises:
         CorpusError: a file of another kind lies in the folder.
     """
+    _check_asked(False, request)
     stem, ending = _cut_ending(strip_compression(request.name))
     rows, text = Rows(0, [], [], []), f"{stem}.txt"
     if ending in SUBJECT_ENDINGS:
@@ -98,6 +100,18 @@ def read_annif_vocabulary(file: BinaryIO, request: Request) -> Iterator[RawChunk
     columns = choose_columns(request.kinds, [dict.fromkeys(LABEL)])
     for rows in records:
         yield tabulate(rows, columns, LABEL)
+
+
+def _check_asked(has_labels: bool, request: Request) -> None:
+    """Whether labels are asked of a vocabulary, and documents of a corpus."""
+    labels = "label_id" in request.kinds
+    if labels and not has_labels:
+        remedy = "Set source.label_format to the format of the label file."
+        raise CorpusError(f"{request.uri} is asked for labels, and its format holds documents", remedy=remedy)
+    if has_labels and not labels:
+        raise CorpusError(
+            f"{request.uri} is a vocabulary and holds no documents", remedy="Name it as source.labels."
+        )
 
 
 def _tsv_labels(file: BinaryIO, request: Request) -> Iterator[Rows]:
