@@ -56,6 +56,26 @@ def test_annifs_short_texts_have_no_header_and_no_ids(tmp_path, name):
     assert rejects == {f"{name}:4": "wrong_width", f"{name}:5": "not_utf8", "short-7": "empty_text"}
 
 
+def test_annifs_short_texts_with_named_columns(tmp_path):
+    content = 'document_id,text,subject_uris,title\nRFC791,"a, ""b"" 🛰",<http://e/1> <http://e/2>,T\nx,y\n,c,,\n'
+    documents, rejects = read(write(tmp_path / "d.csv", content), format="annif-csv", columns=("title",))
+    assert documents[0] == {
+        "doc_id": "RFC791",
+        "text": 'a, "b" 🛰',
+        "labels": ["http://e/1", "http://e/2"],
+        "split": None,
+        "title": "T",
+    }
+    assert rejects == {"d.csv:3": "wrong_width", "d.csv:4": "no_id"}
+    path = write(tmp_path / "e.csv", "text,subject_uris\none,<http://e/1>\n")
+    assert labels_of(read(path, format="annif-csv")[0]) == {"e-2": ["http://e/1"]}
+    rows = [{"text": "a", "subjects": [{"uri": "http://e/1"}, {"label": "code"}]}, {"document_id": 7, "text": "b"}]
+    path = write(tmp_path / "f.jsonl.gz", gzip.compress("\n".join([*map(json.dumps, rows), "{"]).encode()))
+    documents, rejects = read(path, format="annif-jsonl")
+    assert labels_of(documents) == {"f-1": ["http://e/1", "code"], "7": None}
+    assert rejects == {"f.jsonl.gz:3": "not_json"}
+
+
 def test_annifs_full_texts_have_their_subjects_beside(tmp_path):
     write(tmp_path / "a.txt", "\ufeffFull\ntext")
     write(tmp_path / "a.tsv", "<http://e/1>\tnetworking\textra\n<http://e/2>\tcode\n")

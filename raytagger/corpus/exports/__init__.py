@@ -7,6 +7,7 @@ anything else.
 from __future__ import annotations
 
 from raytagger.corpus.exports.annif import read_annif_fulltext, read_annif_tsv, read_annif_vocabulary
+from raytagger.corpus.exports.annif_tables import read_annif_csv, read_annif_jsonl
 from raytagger.corpus.exports.argilla import read_argilla
 from raytagger.corpus.exports.doccano import read_doccano
 from raytagger.corpus.exports.huggingface import read_huggingface
@@ -19,7 +20,9 @@ from raytagger.corpus.rows import Format
 __all__ = ["EXPORTS", "EXPORT_ENDINGS", "VOCABULARIES"]
 
 EXPORTS: dict[str, Format] = {
+    "annif-csv": read_annif_csv,
     "annif-fulltext": read_annif_fulltext,
+    "annif-jsonl": read_annif_jsonl,
     "annif-tsv": read_annif_tsv,
     "annif-vocabulary": read_annif_vocabulary,
     "argilla": read_argilla,

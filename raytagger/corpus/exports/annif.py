@@ -35,7 +35,7 @@ SUBJECT_ENDINGS = (".tsv", ".key")
 
 def read_annif_tsv(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     """`text<TAB><uri> <uri>` a line; a line without a tab, or not in UTF-8, is a bad row."""
-    _check_asked(False, request)
+    check_asked(False, request)
     columns = choose_columns(request.kinds, [dict.fromkeys(DOCUMENT)])
     for start, lines in chunked(iterate_lines(file, request.uri), request.rows):
         rows = Rows(start, [], [], [])
@@ -44,8 +44,8 @@ def read_annif_tsv(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
                 rows.bad.append(BadRow(position, "wrong_width", "no tab stands between text and subjects"))
                 continue
             # Subjects may be separated by tabs too.
-            labels = [_bare(uri) for uri in " ".join(fields[1:]).split()]
-            known = {"doc_id": f"{_stem(request)}-{position}", "text": fields[0], "labels": labels}
+            labels = [bare(uri) for uri in " ".join(fields[1:]).split()]
+            known = {"doc_id": f"{name_stem(request)}-{position}", "text": fields[0], "labels": labels}
             rows.values.append(known)
             rows.positions.append(position)
         yield tabulate(rows, columns, DOCUMENT)
@@ -59,7 +59,7 @@ def read_annif_fulltext(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     Raises:
         CorpusError: a file of another kind lies in the folder.
     """
-    _check_asked(False, request)
+    check_asked(False, request)
     stem, ending = _cut_ending(strip_compression(request.name))
     rows, text = Rows(0, [], [], []), f"{stem}.txt"
     if ending in SUBJECT_ENDINGS:
@@ -102,7 +102,7 @@ def read_annif_vocabulary(file: BinaryIO, request: Request) -> Iterator[RawChunk
         yield tabulate(rows, columns, LABEL)
 
 
-def _check_asked(has_labels: bool, request: Request) -> None:
+def check_asked(has_labels: bool, request: Request) -> None:
     """Whether labels are asked of a vocabulary, and documents of a corpus."""
     labels = "label_id" in request.kinds
     if labels and not has_labels:
@@ -118,7 +118,7 @@ def _tsv_labels(file: BinaryIO, request: Request) -> Iterator[Rows]:
     for start, lines in chunked(iterate_lines(file, request.uri), request.rows):
         rows = Rows(start, [], [], [])
         for position, fields in _split_lines(start + 1, lines, rows):
-            rows.values.append(_to_label(_bare(fields[0]), fields[1] if len(fields) > 1 else ""))
+            rows.values.append(_to_label(bare(fields[0]), fields[1] if len(fields) > 1 else ""))
             rows.positions.append(position)
         yield rows
 
@@ -139,7 +139,7 @@ def _csv_labels(file: BinaryIO, request: Request) -> Iterator[Rows]:
             rows.bad.append(BadRow(reader.line_num, "wrong_width", f"the header has {len(names)} fields"))
             continue
         rows.values.append(
-            _to_label(_bare(record["uri"]), next((record[name] for name in labels if record[name]), ""))
+            _to_label(bare(record["uri"]), next((record[name] for name in labels if record[name]), ""))
         )
         rows.positions.append(reader.line_num)
     yield rows
@@ -184,8 +184,13 @@ def _read_json(data: bytes, stem: str, request: Request) -> dict[str, Any]:
     value = json.loads(data.decode("utf-8"))
     if not isinstance(value, dict):
         raise ValueError("the file is not one JSON object")
+    return to_document(value, stem)
+
+
+def to_document(value: dict[str, Any], doc_id: str) -> dict[str, Any]:
+    """A document that Annif has written as JSON, with its metadata as columns; `doc_id` where it has none."""
     metadata, subjects = value.get("metadata") or {}, value.get("subjects")
-    known = {"doc_id": value.get("document_id", stem), "text": value.get("text"), "labels": subjects}
+    known = {"doc_id": value.get("document_id", doc_id), "text": value.get("text"), "labels": subjects}
     if isinstance(subjects, list) and all(isinstance(subject, dict) for subject in subjects):
         known["labels"] = [subject.get("uri") or subject.get("label") for subject in subjects]
     return {**(metadata if isinstance(metadata, dict) else {}), **known}
@@ -195,12 +200,14 @@ def _has_text(name: str, request: Request) -> bool:
     return any(request.store.exists(join(parent(request.uri), name + ending)) for ending in ("", ".gz", ".zst"))
 
 
-def _bare(uri: str) -> str:
+def bare(uri: str) -> str:
+    """A URI without its angle brackets."""
     uri = uri.strip()
     return uri[1:-1] if uri.startswith("<") and uri.endswith(">") else uri
 
 
-def _stem(request: Request) -> str:
+def name_stem(request: Request) -> str:
+    """The file's name without its endings."""
     return _cut_ending(strip_compression(request.name))[0]
 
 
