@@ -90,6 +90,7 @@ def _split_array(blocks: Iterator[bytes], request: Request) -> Iterator[bytes]:
         for place, mark in scanner.marks(block):
             depth += (mark in OPENING) - (mark in CLOSING)
             if depth == 1 and mark in OPENING:  # the array itself
+                item.clear()
                 begin = place + 1
             elif depth == 0 or (depth == 1 and mark == COMMA):
                 yield bytes(item + block[begin:place])
