@@ -87,6 +87,18 @@ def test_a_vocabulary_becomes_labels_alone(corpus):
     assert read_labels(Store(), str(corpus / "out" / "labels.parquet")).titles == ("networking", "code", "code")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("v.ttl", "<http://e/1> a <http://www.w3.org/2004/02/skos/core#Concept> ."),
+        ("Tags.xml", '<tags>\n<row Id="1" TagName="oven" />\n</tags>\n'),
+    ],
+)
+def test_vocabularies_are_known_by_their_names(corpus, name, content):
+    (corpus / name).write_text(content)
+    assert run(corpus / name, "--output", corpus / "out").stdout == f"1 labels: {corpus / 'out'}\n"
+
+
 @pytest.mark.parametrize("name", ["file", "docs.parquet"])
 def test_a_target_that_cannot_be_written_is_found_before_anything_is_read(corpus, name):
     target = corpus / "file" if name == "file" else corpus

@@ -32,7 +32,15 @@ LITERALS = {
 }
 BASE = "file:///"  # of relative URIs, which must not depend on where the file lies
 BROADER, NARROWER = f"{SKOS}broader", f"{SKOS}narrower"
-SYNTAXES = {".ttl": "turtle", ".rdf": "xml", ".xml": "xml", ".owl": "xml", ".nt": "nt", ".jsonld": "json-ld"}
+SYNTAXES = {
+    ".ttl": "turtle",
+    ".json": "json-ld",
+    ".rdf": "xml",
+    ".xml": "xml",
+    ".owl": "xml",
+    ".nt": "nt",
+    ".jsonld": "json-ld",
+}
 NAMES = ("label_id", "title", "text", "parents", "status")
 
 Literal = tuple[str, str]  # language in lower case, "" where there is none, and text
