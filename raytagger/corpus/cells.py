@@ -57,6 +57,12 @@ def split_name(cell: str, source: SourceSettings) -> str:
     return lower
 
 
+def same_split(asked: str, name: str) -> bool:
+    """Whether a split that is asked for is one that `split_name` has named: case and blanks do not count."""
+    asked, name = asked.strip().lower(), name.lower()
+    return asked == name or (asked in VALIDATION_NAMES and name == VALIDATION)
+
+
 def clean_splits(column: pa.ChunkedArray, source: SourceSettings) -> pa.ChunkedArray:
     """Names of splits made uniform; a blank one is null."""
     names = pc.unique(column).to_pylist()

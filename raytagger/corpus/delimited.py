@@ -18,7 +18,7 @@ from raytagger.errors import CorpusError, SettingsError
 FIELD_CHARACTERS = 1 << 28  # documents are longer than csv's 128 KB
 DELIMITERS = (",", ";", "\t", "|")
 FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-EXCEL = re.compile(r'\s*"?sep=(.)"?\s*')  # Excel's first line, which names the separator
+EXCEL = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?\s*')  # Excel's first line, which names the separator
 QUOTES = ("auto", "always", "never")
 HEAD_RECORDS = 100  # by which columns of nothing but 0 and 1 are known
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from raytagger.corpus.cells import same_split
 from raytagger.corpus.chunk import DocumentChunk
 from raytagger.corpus.columns import drop_unfit, to_documents
 from raytagger.corpus.formats import read_raw
@@ -45,16 +46,20 @@ def read_documents(store: Store, source: SourceSettings, rows: int = CHUNK_ROWS)
             `source.map` names; and as `read_file`.
         RejectsError: at the end, where more were rejected than `source.max_reject_share` allows.
     """
-    limit, names = RejectLimit(source), set()
+    limit, roles = RejectLimit(source), Roles(source)
+    missing = {"labels", "split"} & source.map.keys()
     for entry in list_documents(store, source):
         for chunk in read_file(store, entry, source, rows):
             limit.add(chunk)
-            names.update(chunk.names)
+            missing -= {role for role in missing if roles.has(role, chunk.names)}
             yield chunk
     if not limit.read:
         raise CorpusError("the corpus has no documents", got=source.documents)
     limit.check()
-    _check_mapped(source, names)
+    for role in sorted(missing):
+        raise CorpusError(
+            f"no file of {source.documents} has the column {source.map[role]}", remedy=f"Correct source.map.{role}."
+        )
 
 
 def read_file(store: Store, entry: FileEntry, source: SourceSettings, rows: int) -> Iterator[DocumentChunk]:
@@ -72,23 +77,12 @@ def read_file(store: Store, entry: FileEntry, source: SourceSettings, rows: int)
 
 
 def select_splits(documents: pa.Table, splits: tuple[str, ...]) -> pa.Table:
-    """The rows whose split is among `splits`; all rows where `splits` is empty."""
+    """The rows whose split is among `splits`, as `same_split` compares; all rows where `splits` is empty."""
     if not splits:
         return documents
-    return documents.filter(pc.is_in(documents["split"], pa.array(splits, pa.string())))
-
-
-def _check_mapped(source: SourceSettings, names: set[str]) -> None:
-    roles = Roles(source)
-    has_marks = any(name.startswith(roles.prefix) for name in names if roles.prefix)
-    for role in {"labels", "split"} & source.map.keys():
-        column = source.map[role]
-        if names and column not in names and not (role == "labels" and has_marks):
-            raise CorpusError(
-                f"no file of {source.documents} has the column {column}",
-                got=sorted(names),
-                remedy=f"Correct source.map.{role}.",
-            )
+    names = [name for name in pc.unique(documents["split"]).to_pylist() if name is not None]
+    wanted = [name for name in names if any(same_split(asked, name) for asked in splits)]
+    return documents.filter(pc.is_in(documents["split"], pa.array(wanted, pa.string())))
 
 
 def _check(chunk: RawChunk, uri: str, roles: Roles) -> DocumentChunk:

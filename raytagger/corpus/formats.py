@@ -113,8 +113,9 @@ def _find_marks(parquet: pq.ParquetFile) -> tuple[str, ...]:
     for place in range(group.num_columns):
         column = group.column(place)
         limits = column.statistics
-        is_known = limits is not None and limits.has_min_max and "." not in column.path_in_schema
-        if is_known and limits.min in (0, 1) and limits.max in (0, 1):
+        if limits is None or not limits.has_min_max or "." in column.path_in_schema:
+            continue
+        if limits.min in (0, 1) and limits.max in (0, 1):
             found.append(column.path_in_schema)
     return tuple(found)
 

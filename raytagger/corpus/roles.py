@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,6 +77,12 @@ class Roles:
     def split(self) -> str:
         """The column of the split; "" where another role has taken it."""
         return "".join(self._own("split"))
+
+    def has(self, role: str, names: Iterable[str]) -> bool:
+        """Whether the column that is mapped to a role is among a file's, or one of those with its prefix."""
+        if role == "labels" and self.prefix:
+            return any(name.startswith(self.prefix) for name in names)
+        return self.source.map[role] in names
 
     def kinds(self) -> dict[str, Kind]:
         """The columns to ask a reader for; ids first."""

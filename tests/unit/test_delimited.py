@@ -152,6 +152,19 @@ def test_every_line_of_a_csv_is_part_of_a_document_or_a_reject(lines):
 
 
 @settings(max_examples=200, deadline=None)
+@given(
+    content=st.lists(
+        st.sampled_from([b"id", b"text", b",", b"\n", b"\r", b'"', b"\0", b"\xff", b"sep=", b"\t", b"a"])
+    ),
+    reader=st.sampled_from([read_csv, read_tsv]),
+    rows=st.integers(1, 3),
+)
+def test_any_bytes_are_read_the_same_in_any_chunks(content, reader, rows):
+    data = (b"id,text\n" if reader is read_csv else b"id\ttext\n") + b"".join(content)
+    assert read(data, reader, rows=rows) == read(data, reader)
+
+
+@settings(max_examples=200, deadline=None)
 @given(rows=st.lists(st.tuples(FIELD, st.text(max_size=9)), max_size=8), chunk=st.integers(1, 4))
 def test_what_csv_writes_is_read_back(rows, chunk):
     rows = [

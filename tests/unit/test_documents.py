@@ -225,7 +225,9 @@ def test_a_file_of_garbage_is_all_rejects(tmp_path):
 def test_splits_are_selected():
     table = pa.table({"split": ["train", None, "test"], "n": [1, 2, 3]})
     assert select_splits(table, ("test", "val"))["n"].to_pylist() == [3]
+    assert select_splits(table, (" Test",))["n"].to_pylist() == [3]
     assert select_splits(table, ()) is table
+    assert select_splits(pa.table({"split": ["val", "dev"]}), ("validation",))["split"].to_pylist() == ["val"]
 
 
 LINE = st.one_of(
