@@ -42,9 +42,7 @@ def list_documents(store: Store, source: SourceSettings) -> list[FileEntry]:
     found = [
         entry
         for entry, name in zip(entries, names, strict=True)
-        if not (
-            name == SOURCE_FILE or is_filter(name) or (is_xmc and (name == LABEL_FILE or name.endswith(".txt")))
-        )
+        if not _is_about_documents(name, is_xmc)
         and entry.uri not in companions
         and not _lies_at(entry.uri, labels)
         and not (LABEL_NAME.fullmatch(name) and _holds_labels(store, entry, source))
@@ -53,6 +51,11 @@ def list_documents(store: Store, source: SourceSettings) -> list[FileEntry]:
         remedy = "Documents and labels are two files; only a single file is taken whatever its name."
         raise CorpusError("the corpus has no files but label files", got=source.documents, remedy=remedy)
     return found
+
+
+def _is_about_documents(name: str, is_xmc: bool) -> bool:
+    """Whether a file of this name only tells of the documents beside it."""
+    return name == SOURCE_FILE or is_filter(name) or (is_xmc and (name == LABEL_FILE or name.endswith(".txt")))
 
 
 def _bare_name(entry: FileEntry) -> str:

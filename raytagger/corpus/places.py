@@ -26,7 +26,8 @@ def told_columns(uri: str, roles: Roles) -> dict[str, str | None]:
     }
     if roles.split and (found := SPLIT_NAME.fullmatch(name)):
         told.setdefault(roles.split, found[1])
-    return {column: value for column, value in told.items() if column in roles.kinds()}
+    asked = {roles.split, *map(roles.column, roles.source.columns)}
+    return {column: value for column, value in told.items() if column in asked}
 
 
 def add_told(chunk: RawChunk, told: dict[str, str | None]) -> RawChunk:

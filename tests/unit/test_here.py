@@ -113,7 +113,7 @@ def test_rejects_of_joined_files_name_their_own_file_and_row(bundle, tmp_path):
     summary = tag_documents(bundle, tag_run(folder), str(tmp_path / "tags.parquet"), k=3)
     assert (summary.read, summary.tagged) == (8, 5)
     rejects = pq.read_table(tmp_path / "tags.parquet.rejects.parquet").to_pylist()
-    assert [row["doc_id"] for row in rejects] == ["00002.jsonl:0", "00005.jsonl:0", "bare"]
+    assert [row["doc_id"] for row in rejects] == ["00002.jsonl:1", "00005.jsonl:1", "bare"]
     assert pq.read_table(tmp_path / "tags.parquet")["doc_id"].to_pylist()[2] == "second"
 
 

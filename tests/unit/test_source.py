@@ -236,6 +236,11 @@ def test_folders_name_columns_and_files_name_splits(tmp_path):
     assert found == {"train": "train", "test-": "test", "valid": "val", "5": None, "6": "own"}
 
 
+def test_a_folder_gives_no_ids(tmp_path):
+    with pytest.raises(CorpusError, match="no column doc_id or id"):
+        read(write_json(tmp_path / "id=5/d.jsonl", {"text": "a"}))
+
+
 def test_a_label_file_in_the_documents_folder_is_no_document(tmp_path):
     write_json(tmp_path / "docs.jsonl", {"id": "1", "text": "a"})
     write_json(tmp_path / "terms.jsonl", {"id": "x", "title": "X", "text": "x"})
