@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from raytagger.bundle import load, open_bundle, pin_bundle
+from raytagger.bundle import load, open_bundle, pin_bundle, text_settings
 from raytagger.corpus import list_documents, read_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
@@ -78,9 +78,9 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     """
     _check(run)
     store, started = Store(run.storage), time.perf_counter()
-    source = replace(run.source, documents=run.retag.documents)
     table = TagTable(store, run.retag.table)
     opened = open_bundle(run.retag.bundle, store)
+    source = text_settings(opened.manifest, replace(run.source, documents=run.retag.documents))
     files = list_documents(store, source)
     label_set_id = _label_set(run, store, opened.labels.fingerprint)
     inputs_id = _inputs_id(run, source, files, [opened.bundle_id, label_set_id])
@@ -119,7 +119,9 @@ def _check(run: RetagRun) -> None:
 
 
 def _label_set(run: RetagRun, store: Store, own: str) -> str:
-    return read_labels(store, run.retag.labels).fingerprint if run.retag.labels else own
+    if not run.retag.labels:
+        return own
+    return read_labels(store, run.retag.labels, run.source.label_format).fingerprint
 
 
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:

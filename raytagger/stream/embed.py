@@ -114,7 +114,9 @@ def fill_bank(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     """
     started, store = time.perf_counter(), Store(run.storage)
     job = plan_job(run)
-    labels = read_labels(store, run.source.labels, run.source.format)
+    labels = read_labels(
+        store, run.source.labels, run.source.label_format, form=run.source.normalise, quotes=run.source.quotes
+    )
     bank = LabelBank(store, job.bank)
     with connected(run.cluster):
         known = _ask_worker(job, run, say)

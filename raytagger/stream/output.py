@@ -8,7 +8,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytagger.bundle import pin_bundle
+from raytagger.bundle import peek_manifest, pin_bundle, text_settings
+from raytagger.bundle.loaded import check_k
 from raytagger.corpus import list_documents
 from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
@@ -43,8 +44,8 @@ def tag_documents(
     pinned = pin_bundle(bundle, store)
     job = TagJob(
         bundle=pinned,
-        source=replace(run.source, documents=run.retag.documents),
-        k=k,
+        source=text_settings(peek_manifest(pinned, store), replace(run.source, documents=run.retag.documents)),
+        k=check_k(k),
         data="",
         markers="",
         run_id="",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from raytagger.bundle import load
-from raytagger.corpus import read_labels
+from raytagger.corpus.labels import read_source_labels
 from raytagger.schema import PAD, Scores
 from raytagger.store import Store
 from raytagger.stream.bisect import SUSPECTS, Tagged, tag_bisecting
@@ -41,7 +42,9 @@ class UnitTagger:
         self._store = Store(job.storage)
         self._tagger = load(job.bundle, self._store)
         if job.labels:
-            self._tagger = self._tagger.with_labels(read_labels(self._store, job.labels))
+            self._tagger = self._tagger.with_labels(
+                read_source_labels(self._store, replace(job.source, labels=job.labels))
+            )
         self._label_ids = np.array(self._tagger.labels.ids, object)
 
     def tag(self, unit: Unit) -> Done:
