@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from raytagger.bundle import load, open_bundle, pin_bundle, text_settings
-from raytagger.corpus import list_documents, read_labels
+from raytagger.corpus import list_documents, read_source_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
 from raytagger.retag.settle import Books, settle
@@ -82,7 +82,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     opened = open_bundle(run.retag.bundle, store)
     source = text_settings(opened.manifest, replace(run.source, documents=run.retag.documents))
     files = list_documents(store, source)
-    label_set_id = _label_set(run, store, opened.labels.fingerprint)
+    label_set_id = _label_set(replace(source, labels=run.retag.labels), store, opened.labels.fingerprint)
     inputs_id = _inputs_id(run, source, files, [opened.bundle_id, label_set_id])
     with locked(store, join(run.retag.table, "_lock")):
         last = table.last_run()
@@ -118,10 +118,8 @@ def _check(run: RetagRun) -> None:
         raise SettingsError("retag.k", got=run.retag.k, expected=f"0 to {MOST_TAGS}")
 
 
-def _label_set(run: RetagRun, store: Store, own: str) -> str:
-    if not run.retag.labels:
-        return own
-    return read_labels(store, run.retag.labels, run.source.label_format).fingerprint
+def _label_set(source: SourceSettings, store: Store, own: str) -> str:
+    return read_source_labels(store, source).fingerprint if source.labels else own
 
 
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:

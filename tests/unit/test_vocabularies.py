@@ -5,6 +5,7 @@ import gzip
 import pytest
 from rdflib import Graph
 
+from raytagger.bundle.texts import text_settings
 from raytagger.corpus import read_labels
 from raytagger.corpus.documents import read_documents
 from raytagger.corpus.labels import read_source_labels
@@ -182,3 +183,10 @@ def test_a_corpus_holds_no_labels(tmp_path):
     uri = write(tmp_path / "d.tsv", "A text\t<http://e/1>\n")
     with pytest.raises(CorpusError, match=r"source\.label_format"):
         read_labels(Store(), uri, "annif-tsv")
+
+
+def test_a_bundle_reads_newer_labels_in_the_language_of_its_own():
+    kept = {"settings": {"source": {"documents": "d", "language": "fi"}}}
+    assert text_settings(kept, SourceSettings()).language == "fi"
+    assert text_settings(kept, SourceSettings(language="fr")).language == "fr"
+    assert text_settings({"settings": {"source": {"documents": "d"}}}, SourceSettings()).language == "en"
