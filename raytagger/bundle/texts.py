@@ -24,8 +24,9 @@ def text_fields(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 def text_settings(manifest: Mapping[str, Any], asked: SourceSettings) -> SourceSettings:
     """How documents are to be read for a bundle: as those that it was fitted on.
 
-    What is left at its default is the bundle's: `source.fields`, `source.normalise`, and the columns of the text in
-    `source.map`. That a file calls its columns otherwise is said by `source.map`.
+    What is left at its default is the bundle's: `source.fields`, `source.normalise`, the columns of the text in
+    `source.map`, and `source.language` for newer label files. That a file calls its columns otherwise
+    is said by `source.map`.
 
     Args:
         manifest: of the bundle. A manifest from before a setting means what was done before it.
@@ -45,7 +46,10 @@ def text_settings(manifest: Mapping[str, Any], asked: SourceSettings) -> SourceS
         raise _other("fields", asked.fields, fields, "Where the file calls its columns otherwise, use source.map.")
     if asked.normalise not in (form, SourceSettings.normalise):
         raise _other("normalise", asked.normalise, form)
-    return replace(asked, fields=fields, normalise=form, map=columns | asked.map)
+    language = asked.language
+    if language == SourceSettings.language:
+        language = kept.get("language", language)
+    return replace(asked, fields=fields, normalise=form, map=columns | asked.map, language=language)
 
 
 def shared_text_settings(manifests: Sequence[Mapping[str, Any]], asked: SourceSettings) -> SourceSettings:

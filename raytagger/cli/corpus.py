@@ -1,4 +1,4 @@
-"""`raytagger corpus`: corpora that can be built here."""
+"""`raytagger corpus`: corpora that can be built here or converted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from raytagger.cli.arguments import Json
-from raytagger.console import explained_errors, say, show, show_json
+from raytagger.cli.arguments import Json, Set
+from raytagger.console import explained_errors, say, show, show_json, shown_progress
 
-corpus_app = typer.Typer(no_args_is_help=True, help="Corpora that can be built on this machine.")
+corpus_app = typer.Typer(no_args_is_help=True, help="Corpora: built on this machine, or read from other formats.")
 
 
 @corpus_app.command("debian")
@@ -49,3 +49,31 @@ def corpus_small(
         documents, labels, source = small_corpus(Store())
         write_corpus(Store(), output, documents, labels, source)
     show(f"{len(documents):,} documents, {len(labels):,} labels: {output}")
+
+
+@corpus_app.command("convert")
+def corpus_convert(
+    documents: Annotated[str, typer.Argument(metavar="INPUT", help="Documents or a vocabulary, local or s3://.")],
+    output: Annotated[str, typer.Option(help="A folder for docs.parquet, docs.rejects.parquet, labels.parquet.")],
+    format_name: Annotated[str, typer.Option("--format", help="Where the files' ending does not tell it.")] = "",
+    labels: Annotated[str, typer.Option(help="A label file or vocabulary, which is converted too.")] = "",
+    label_format: Annotated[str, typer.Option(help="Its format where the ending does not tell it.")] = "",
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Writes documents and labels of any format as Parquet, and reports what is odd about them.
+
+    Example: raytagger corpus convert Posts.xml --labels Tags.xml --output corpora/cooking
+    """
+    from raytagger.corpus.convert import convert
+    from raytagger.settings import FitRun, make_run
+    from raytagger.store import Store
+
+    asked = {"documents": documents, "format": format_name, "labels": labels, "label_format": label_format}
+    with explained_errors(), shown_progress() as progress:
+        # `--set` reaches source.* and storage.*, as in a run file.
+        run = make_run({"source": asked}, FitRun, overrides or (), "options")
+        done = convert(Store(run.storage), run.source, output, progress)
+    for line in done.lines():
+        say(line)
+    show_json(done.as_dict()) if as_json else show(done.line())

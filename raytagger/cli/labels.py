@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -67,15 +68,15 @@ def labels_diff(old: str, new: str, overrides: SetSource = None, as_json: Json =
 
     Example: raytagger labels diff labels-may.parquet labels-june.parquet
     """
-    from raytagger.corpus import read_labels
+    from raytagger.corpus import read_source_labels
     from raytagger.corpus.edits import diff
     from raytagger.settings import RetagRun, make_run
     from raytagger.store import Store
 
     with explained_errors():
         run = make_run({}, RetagRun, overrides or (), "options")
-        store, form = Store(run.storage), run.source.label_format
-        edits = diff(read_labels(store, old, form), read_labels(store, new, form))
+        store = Store(run.storage)
+        edits = diff(*(read_source_labels(store, replace(run.source, labels=labels)) for labels in (old, new)))
     if as_json:
         show_json([edit.to_dict() for edit in edits])
         return
@@ -94,7 +95,7 @@ def labels_apply(
 
     Example: raytagger labels apply edits.jsonl labels.parquet --output labels-new.parquet
     """
-    from raytagger.corpus import read_labels
+    from raytagger.corpus import read_source_labels
     from raytagger.corpus.edits import apply, read_edits
     from raytagger.corpus.output import write_table
     from raytagger.settings import RetagRun, make_run
@@ -103,6 +104,7 @@ def labels_apply(
     with explained_errors():
         run = make_run({}, RetagRun, overrides or (), "options")
         store = Store(run.storage)
-        newer = apply(read_labels(store, labels, run.source.label_format), read_edits(store, edits_file))
+        older = read_source_labels(store, replace(run.source, labels=labels))
+        newer = apply(older, read_edits(store, edits_file))
         write_table(store, output, newer.to_table())
     show(f"{len(newer):,} labels, version {newer.fingerprint}: {output}")

@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 
 from raytagger.corpus.compression import open_unpacked, strip_compression
 from raytagger.corpus.delimited import read_csv, read_tsv
+from raytagger.corpus.exports import EXPORT_ENDINGS, EXPORTS
+from raytagger.corpus.exports.huggingface import is_dataset, read_dataset
+from raytagger.corpus.exports.svmlight import read_txt
 from raytagger.corpus.jsonl import read_jsonl
 from raytagger.corpus.rows import BadRow, Format, Kind, RawChunk, Request
 from raytagger.corpus.xmc_filter import read_pairs
@@ -32,7 +35,8 @@ ENDINGS = {
     ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
-    ".txt": "xmc-sparse",
+    ".txt": "txt",
+    **EXPORT_ENDINGS,
 }
 
 
@@ -52,14 +56,12 @@ def read_raw(store: Store, entry: FileEntry, name: str, request: Request) -> Ite
     if read in XMC and "labels" in request.kinds:
         request = replace(request, pairs=read_pairs(store, entry.uri, split_of(request.name)))
     with open_unpacked(store, entry.uri) as file:
-        yield from read(file, request)
+        yield from read(file, replace(request, store=store))
 
 
 def find_format(uri: str, name: str = "") -> Format:
     """The reader for a file, by name or by ending."""
-    if not name:
-        bare = strip_compression(uri).lower()
-        name = next((known for ending, known in ENDINGS.items() if bare.endswith(ending)), "")
+    name = find_format_name(uri, name)
     if name not in FORMATS:
         raise CorpusError(
             f"no reader for {uri}",
@@ -68,6 +70,12 @@ def find_format(uri: str, name: str = "") -> Format:
             remedy="Set source.format (of a label file source.label_format), or leave the file out of the folder.",
         )
     return FORMATS[name]
+
+
+def find_format_name(uri: str, name: str = "") -> str:
+    """The format's name: the given one, else by the file's ending; "" where no format has it."""
+    bare = strip_compression(uri).lower()
+    return name or next((known for ending, known in ENDINGS.items() if bare.endswith(ending)), "")
 
 
 def read_parquet(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
@@ -87,6 +95,9 @@ def read_parquet(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     wanted = [name for name in names if name in chosen]
     if len(set(wanted)) < len(wanted):
         raise CorpusError(f"{request.uri} names columns twice", got=wanted, expected="unique names")
+    if is_dataset(parquet.schema_arrow):
+        yield from read_dataset(parquet, request)
+        return
     start, marks = 0, _find_marks(parquet)
     for batch in parquet.iter_batches(batch_size=request.rows, columns=wanted):
         positions = list(range(start + 1, start + 1 + batch.num_rows))
@@ -117,5 +128,7 @@ FORMATS: dict[str, Format] = {
     "tsv": read_tsv,
     "xmc-json": read_xmc_json,
     "xmc-sparse": read_xmc_sparse,
+    "txt": read_txt,
+    **EXPORTS,
 }
-XMC = (read_json, read_xmc_json, read_xmc_sparse)
+XMC = (read_json, read_xmc_json, read_xmc_sparse, read_txt)

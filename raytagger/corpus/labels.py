@@ -171,11 +171,12 @@ class LabelSet:
 
 def read_source_labels(store: Store, source: SourceSettings) -> LabelSet:
     """Reads `source.labels` as `source` says; raises as `read_labels`."""
-    return read_labels(store, source.labels, source.label_format, form=source.normalise, quotes=source.quotes)
+    how = {"form": source.normalise, "quotes": source.quotes, "language": source.language}
+    return read_labels(store, source.labels, source.label_format, **how)
 
 
 def read_labels(
-    store: Store, uri: str, format_name: str = "", *, form: str = "nfc", quotes: str = "auto"
+    store: Store, uri: str, format_name: str = "", *, form: str = "nfc", quotes: str = "auto", language: str = "en"
 ) -> LabelSet:
     """Reads a label file.
 
@@ -185,6 +186,7 @@ def read_labels(
         format_name: the format; empty: by the file's ending.
         form: the Unicode form of ids and texts, as `source.normalise`.
         quotes: as `source.quotes`.
+        language: of a vocabulary's labels, as `source.language`.
 
     Raises:
         CorpusError: a row that cannot be read, no id column, neither title nor text, an empty or a duplicate
@@ -194,7 +196,8 @@ def read_labels(
     check_form(form)
     tables = []
     for entry in store.list(uri):
-        for chunk in read_raw(store, entry, format_name, Request(entry.uri, 1 << 16, KINDS, quotes=quotes)):
+        request = Request(entry.uri, 1 << 16, KINDS, quotes=quotes, language=language)
+        for chunk in read_raw(store, entry, format_name, request):
             if chunk.bad:
                 row = chunk.bad[0]
                 raise CorpusError(f"{entry.uri}: line {row.position} is {row.reason}: {row.error}")

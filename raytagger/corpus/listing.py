@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from raytagger.corpus.compression import strip_compression
+from raytagger.corpus.exports.folders import find_companions
 from raytagger.corpus.formats import read_raw
 from raytagger.corpus.rows import Request
 from raytagger.corpus.xmc_filter import is_filter
@@ -23,7 +24,8 @@ def list_documents(store: Store, source: SourceSettings) -> list[FileEntry]:
     """The files that `source.documents` names.
 
     Left out of a folder are `source.labels`, files named `labels…` without a document's columns, `SOURCE.json`,
-    and beside an `lbl.json` of the extreme-classification repository it and `.txt` files.
+    beside an `lbl.json` of the extreme-classification repository it and `.txt` files, and what other tools export
+    beside documents (`find_companions`).
 
     Raises:
         CorpusError: there is none.
@@ -35,12 +37,13 @@ def list_documents(store: Store, source: SourceSettings) -> list[FileEntry]:
         raise CorpusError("the corpus has no files", got=source.documents)
     if len(entries) == 1:
         return entries
-    names = [_bare_name(entry) for entry in entries]
+    names, companions = [_bare_name(entry) for entry in entries], find_companions(entry.uri for entry in entries)
     is_xmc, labels = LABEL_FILE in names, _same_place(source.labels) if source.labels else ""
     found = [
         entry
         for entry, name in zip(entries, names, strict=True)
         if not _is_about_documents(name, is_xmc)
+        and entry.uri not in companions
         and not _lies_at(entry.uri, labels)
         and not (LABEL_NAME.fullmatch(name) and _holds_labels(store, entry, source))
     ]

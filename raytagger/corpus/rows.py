@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow as pa
 
 from raytagger.corpus.cells import parse_list
+from raytagger.store import Store
 
 STRINGS = pa.list_(pa.string())
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -41,6 +42,8 @@ class Request:
         prefix: columns whose names begin so are delivered too, as marks; none where it is empty.
         quotes: whether delimited text has fields in double quotes: always, never, auto.
         pairs: rows of the file, from 0, to labels that are not to count for them.
+        language: of a vocabulary's labels, as `source.language`.
+        store: where the file lies, for formats that spread a document over several files.
     """
 
     uri: str
@@ -49,6 +52,8 @@ class Request:
     prefix: str = ""
     quotes: str = "auto"
     pairs: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    language: str = "en"
+    store: Store = field(default_factory=Store)
 
     def choose(self, names: Iterable[str]) -> dict[str, Kind]:
         """Those of a file's columns that are asked for, those of `kinds` first and in its order."""

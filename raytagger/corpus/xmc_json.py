@@ -37,7 +37,8 @@ def read_json(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
         raise CorpusError(
             f"{request.uri} is a JSON array",
             expected="one object a line",
-            remedy="Convert it: jq -c '.[]' in.json > out.jsonl",
+            remedy="Name source.format where label-studio, doccano or argilla wrote it, or convert it: "
+            "jq -c '.[]' in.json > out.jsonl",
         )
     lines = chain([first], lines) if first else lines
     if _is_xmc(first, request):

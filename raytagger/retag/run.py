@@ -83,7 +83,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     opened = open_bundle(run.retag.bundle, store)
     source = text_settings(opened.manifest, replace(run.source, documents=run.retag.documents))
     files = list_documents(store, source)
-    label_set_id = _label_set(run, store, opened.labels.fingerprint)
+    label_set_id = _label_set(replace(source, labels=run.retag.labels), store, opened.labels.fingerprint)
     inputs_id = _inputs_id(run, source, files, [opened.bundle_id, label_set_id])
     with locked(store, join(run.retag.table, "_lock")):
         last = table.last_run()
@@ -119,10 +119,8 @@ def _check(run: RetagRun) -> None:
         raise SettingsError("retag.k", got=run.retag.k, expected=f"0 to {MOST_TAGS}")
 
 
-def _label_set(run: RetagRun, store: Store, own: str) -> str:
-    if not run.retag.labels:
-        return own
-    return read_source_labels(store, replace(run.source, labels=run.retag.labels)).fingerprint
+def _label_set(source: SourceSettings, store: Store, own: str) -> str:
+    return read_source_labels(store, source).fingerprint if source.labels else own
 
 
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:

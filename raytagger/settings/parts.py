@@ -17,6 +17,7 @@ class SourceSettings:
     format: str = ""  # of the documents; empty: by the file's ending
     label_format: str = ""  # of the label file; empty: by the file's ending
     quotes: str = "auto"  # fields in double quotes: always, never, auto (in CSV but not in TSV)
+    language: str = "en"  # of a SKOS vocabulary's labels; another only where none stands in it
     normalise: str = "nfc"  # Unicode form of ids and texts: nfc, nfkc, none
     train_split: str = "train"
     validation_split: str = "val"

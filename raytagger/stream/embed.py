@@ -19,7 +19,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet, read_source_labels
 from raytagger.encoders import Encoder, load_encoder
 from raytagger.errors import CapacityError, CorpusError, SettingsError
 from raytagger.labels import LabelBank
@@ -114,9 +114,7 @@ def fill_bank(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     """
     started, store = time.perf_counter(), Store(run.storage)
     job = plan_job(run)
-    labels = read_labels(
-        store, run.source.labels, run.source.label_format, form=run.source.normalise, quotes=run.source.quotes
-    )
+    labels = read_source_labels(store, run.source)
     bank = LabelBank(store, job.bank)
     with connected(run.cluster):
         known = _ask_worker(job, run, say)

@@ -14,10 +14,10 @@ from typing import Any, TextIO
 import numpy as np
 
 from raytagger.bundle import load
-from raytagger.corpus import read_labels
+from raytagger.corpus import read_source_labels
 from raytagger.errors import CorpusError
 from raytagger.schema import Scores
-from raytagger.settings import StorageSettings, make_run
+from raytagger.settings import SourceSettings, StorageSettings, make_run, to_values
 from raytagger.store import Store
 from raytagger.stream.bisect import ProcessDiedError
 
@@ -25,8 +25,9 @@ from raytagger.stream.bisect import ProcessDiedError
 class IsolatedTagger:
     """Tags in a child process that is started when needed and again after each death."""
 
-    def __init__(self, bundle: str, labels: str, storage: StorageSettings, k: int) -> None:
-        self._opening = {"bundle": bundle, "labels": labels, "storage": vars(storage), "k": k}
+    def __init__(self, bundle: str, source: SourceSettings, storage: StorageSettings, k: int) -> None:
+        """Takes the label set that `source` names, or the bundle's own where it names none."""
+        self._opening = {"bundle": bundle, "source": to_values(source), "storage": vars(storage), "k": k}
         self._child: subprocess.Popen[str] | None = None
 
     def tag(self, texts: Sequence[str]) -> tuple[Scores, int]:
@@ -89,8 +90,9 @@ def answer_requests(requests: TextIO, answers: TextIO) -> None:
     opening = json.loads(requests.readline())
     store = Store(make_run(opening["storage"], StorageSettings))
     tagger = load(opening["bundle"], store)
-    if opening["labels"]:
-        tagger = tagger.with_labels(read_labels(store, opening["labels"]))
+    source = make_run(opening["source"], SourceSettings)
+    if source.labels:
+        tagger = tagger.with_labels(read_source_labels(store, source))
     _say(answers, {"ready": True})
     for line in requests:
         try:

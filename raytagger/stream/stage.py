@@ -44,10 +44,9 @@ class UnitTagger:
         self._job, self._ledger = job, ledger
         self._store = Store(job.storage)
         self._tagger = load(job.bundle, self._store)
+        self._labels = replace(job.source, labels=job.labels)
         if job.labels:
-            self._tagger = self._tagger.with_labels(
-                read_source_labels(self._store, replace(job.source, labels=job.labels))
-            )
+            self._tagger = self._tagger.with_labels(read_source_labels(self._store, self._labels))
         self._label_ids = np.array(self._tagger.labels.ids, object)
 
     def tag(self, unit: Unit) -> Done:
@@ -80,7 +79,7 @@ class UnitTagger:
         return self._tagger.search(features, self._job.k), int(features.cut_B.sum())
 
     def _tag_isolated(self, texts: Sequence[str]) -> Tagged[Scores]:
-        isolated = IsolatedTagger(self._job.bundle, self._job.labels, self._job.storage, self._job.k)
+        isolated = IsolatedTagger(self._job.bundle, self._labels, self._job.storage, self._job.k)
         try:
             return tag_bisecting(isolated.tag, texts, SUSPECTS)
         finally:
