@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check bench format clean
+.PHONY: help install demo test check portable bench format clean
 
 help:
 	@echo "make demo    build a corpus, freeze and train taggers, tag what nobody has tagged, report"
 	@echo "make test    all tests"
 	@echo "make check   lint, types, and the unit tests (no Ray), in under two minutes"
+	@echo "make portable  the unit tests as other processors, threads and orders have them"
 	@echo "make bench   the quick benchmarks"
 	@echo "make format  rewrite the code as the linter wants it"
 
