@@ -37,6 +37,10 @@ check: $(STAMP)
 	@$(BIN)/pyright & types=$$!; \
 	$(BIN)/python -m pytest -q -m "not ray and not s3" tests/unit; tests=$$?; wait $$types && exit $$tests
 
+# Of a failure, the line `failed:` names the environment and the seed of its order.
+portable: $(STAMP)
+	tests/portable.sh $(BIN)/python $(PYTEST)
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --all --quick
 

@@ -12,11 +12,13 @@ import pytest
 from raytagger.bundle import load, named
 from raytagger.corpus import read_labels
 from raytagger.corpus.output import SMALL
+from raytagger.encoders import load_encoder
 from raytagger.errors import CorpusError, RejectsError, StoreError
-from raytagger.settings import ClusterSettings, RetagRun, RetagSettings, SourceSettings
+from raytagger.settings import ClusterSettings, EncoderSettings, RetagRun, RetagSettings, SourceSettings
 from raytagger.store import Store, join
 from raytagger.stream.output import tag_documents
-from tests.corpora import write_texts
+from tests.corpora import STATIC, small_bundle, write_texts
+from tests.endpoint import serving
 from tests.equal import assert_same_ranking
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
@@ -88,6 +90,21 @@ def test_object_storage_in_and_out_equals_the_local_disk(bundle, bucket, tmp_pat
     assert remote_rows["doc_id"].equals(local_rows["doc_id"])
     for one, other in zip(remote_rows.to_pylist(), local_rows.to_pylist(), strict=True):
         assert_same_ranking(pairs_of(one), pairs_of(other))
+
+
+def test_a_text_that_an_endpoint_refuses_as_too_large_is_put_aside(tmp_path):
+    output, texts = str(tmp_path / "tags.parquet"), [f"text {row}" for row in range(60)]
+    texts[41] = "long " * 200
+    path = write_texts(tmp_path / "docs.parquet", texts)
+    with serving(load_encoder(STATIC, Store())) as endpoint:
+        made = small_bundle(str(tmp_path / "out"), "dense", EncoderSettings(kind="http", path=endpoint.url))
+        endpoint.refuse_large(8, 500, 413, "too long for us")
+        summary = tag_documents(made, tag_run(path), output, k=3)
+    assert (summary.read, summary.tagged) == (60, 59)
+    assert rejects_of(output) == {"d000041": "tagging_failed"}
+    (error,) = pq.read_table(f"{output}.rejects.parquet")["error"].to_pylist()
+    assert "HTTP 413" in error
+    assert "too long for us" in error
 
 
 def test_rows_that_cannot_be_read_are_put_aside(bundle, tmp_path):

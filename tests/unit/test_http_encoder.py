@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
+from raytagger.bundle import load
 from raytagger.encoders import http, load_encoder, open_encoder, save_encoder
 from raytagger.errors import CapacityError, CorpusError, SettingsError
+from raytagger.serve.api import make_api
 from raytagger.settings import EncoderSettings
 from raytagger.stream.bisect import tag_bisecting
+from tests.corpora import small_bundle
 from tests.endpoint import serving
 from tests.equal import CLOSE
 
@@ -103,6 +107,16 @@ def test_a_refusal_that_is_no_texts_fault_ends_the_run(encoder, endpoint, status
     with pytest.raises(SettingsError, match=f"HTTP {status}"):
         tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), TEXTS)
     assert len(endpoint.asked) == 1
+
+
+def test_a_request_with_such_a_text_is_refused(endpoint, tmp_path):
+    tagger = load(small_bundle(str(tmp_path / "out"), "dense", EncoderSettings(kind="http", path=endpoint.url)))
+    endpoint.refuse_large(32, 500, 413, "")
+    with TestClient(make_api(tagger, 4)) as client:
+        answer = client.post("/v1/tag", json={"texts": ["short", LONG]})
+        assert answer.status_code == 422
+        assert "refuses a text as too large" in answer.json()["detail"][0]["msg"]
+        assert client.post("/v1/tag", json={"texts": ["short"]}).status_code == 200
 
 
 def test_the_token_comes_from_the_environment(encoder, endpoint, store, monkeypatch, tmp_path):
