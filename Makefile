@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help install demo test check portable bench format clean
 
@@ -16,10 +17,12 @@ help:
 
 install: $(STAMP)
 
+# The lock is complete, so nothing is resolved, but where torch is built for CUDA and needs NVIDIA's libraries too.
 $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --no-deps -r requirements.lock
+	$(BIN)/python -m pip check || $(PIP) -r requirements.lock
+	$(PIP) --no-deps --editable .
 	touch $@
 
 demo: $(STAMP)
@@ -31,11 +34,14 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	@$(BIN)/pyright & types=$$!; $(BIN)/python -m pytest $(PYTEST); tests=$$?; wait $$types && exit $$tests
 
+# The unit tests in two halves, for two cores.
+UNIT := $(BIN)/python -m pytest -q -m "not ray and not s3"
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(BIN)/pyright & types=$$!; \
-	$(BIN)/python -m pytest -q -m "not ray and not s3" tests/unit; tests=$$?; wait $$types && exit $$tests
+	@$(BIN)/pyright & types=$$!; $(UNIT) tests/unit/test_[a-i]*.py & half=$$!; \
+	$(UNIT) tests/unit/test_[j-z]*.py; tests=$$?; \
+	wait $$half || tests=1; wait $$types || tests=1; exit $$tests
 
 # Of a failure, the line `failed:` names the environment and the seed of its order.
 portable: $(STAMP)
