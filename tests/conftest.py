@@ -67,7 +67,9 @@ def ray_head(s3: S3Server) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in RAY_ENVIRONMENT.items():
             patch.setenv(name, value)
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
+        # `local`: not one that somebody else runs on this machine.
+        shape = {"num_cpus": 4, "object_store_memory": 200_000_000}
+        ray.init("local", include_dashboard=False, log_to_driver=False, **shape)
         yield
         ray.shutdown()
 
