@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 
 from raytagger.encoders.encoder import Embedded, finish
-from raytagger.errors import CapacityError, CorpusError, SettingsError
+from raytagger.errors import CorpusError, RaytaggerError, SettingsError
 from raytagger.settings import EncoderSettings
 
 TRIES = 5
@@ -70,7 +70,7 @@ class HttpEncoder:
         """See `Encoder.encode`. Busy answers are tried again with growing pauses, refused requests in halves.
 
         Raises:
-            CapacityError: the endpoint stays busy.
+            RaytaggerError: the endpoint stays busy, which is no text's fault.
             CorpusError: the endpoint refuses a text as too large; all others it would take.
         """
         size = self._settings.batch_texts
@@ -116,7 +116,7 @@ class HttpEncoder:
             if answer.status_code not in BUSY:
                 return answer
             status = answer.status_code
-        raise CapacityError(
+        raise RaytaggerError(
             f"the embeddings endpoint stayed busy over {TRIES} tries",
             got=f"HTTP {status} {self._url}",
         )

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from raytagger.bundle import load
 from raytagger.encoders import http, load_encoder, open_encoder, save_encoder
-from raytagger.errors import CapacityError, CorpusError, SettingsError
+from raytagger.errors import CorpusError, RaytaggerError, SettingsError
 from raytagger.serve.api import make_api
 from raytagger.settings import EncoderSettings
 from raytagger.stream.bisect import tag_bisecting
@@ -143,9 +143,10 @@ def test_a_busy_endpoint_is_asked_again(encoder, endpoint, statuses):
 
 def test_one_that_stays_busy_is_an_error(encoder, endpoint):
     endpoint.statuses = [429] * 5
-    with pytest.raises(CapacityError, match=f"stayed busy over 5 tries.*429 {endpoint.url}"):
-        encoder.encode(["a"])
+    with pytest.raises(RaytaggerError, match=f"stayed busy over 5 tries.*429 {endpoint.url}") as caught:
+        tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), ["a", "b"])
     assert endpoint.statuses == []
+    assert type(caught.value) is RaytaggerError  # a lack of memory would be taken for a text's fault
 
 
 @pytest.mark.parametrize(
