@@ -14,6 +14,7 @@ atexit.register(HUB.cleanup)
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": HUB.name}
 # The tests' matrices are small, and the machine's cores have work; `make portable` asks for two threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin beside busy cores take minutes for seconds
 
 import uuid
 from collections.abc import Iterator
