@@ -3,22 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install demo test check bench format clean
+.PHONY: help install demo test check portable bench format clean
 
 help:
 	@echo "make demo    build a corpus, freeze and train taggers, tag what nobody has tagged, report"
 	@echo "make test    all tests"
 	@echo "make check   lint, types, and the unit tests (no Ray), in under two minutes"
+	@echo "make portable  the unit tests as other processors, threads and orders have them"
 	@echo "make bench   the quick benchmarks"
 	@echo "make format  rewrite the code as the linter wants it"
 
 install: $(STAMP)
 
+# The lock is complete, so nothing is resolved, but where torch is built for CUDA and needs NVIDIA's libraries too.
 $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --no-deps -r requirements.lock
+	$(BIN)/python -m pip check || $(PIP) -r requirements.lock
+	$(PIP) --no-deps --editable .
 	touch $@
 
 demo: $(STAMP)
@@ -30,11 +34,18 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	@$(BIN)/pyright & types=$$!; $(BIN)/python -m pytest $(PYTEST); tests=$$?; wait $$types && exit $$tests
 
+# The unit tests in two halves, for two cores.
+UNIT := $(BIN)/python -m pytest -q -m "not ray and not s3"
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(BIN)/pyright & types=$$!; \
-	$(BIN)/python -m pytest -q -m "not ray and not s3" tests/unit; tests=$$?; wait $$types && exit $$tests
+	@$(BIN)/pyright & types=$$!; $(UNIT) tests/unit/test_[a-i]*.py & half=$$!; \
+	$(UNIT) tests/unit/test_[j-z]*.py; tests=$$?; \
+	wait $$half || tests=1; wait $$types || tests=1; exit $$tests
+
+# Of a failure, the line `failed:` names the environment and the seed of its order.
+portable: $(STAMP)
+	tests/portable.sh $(BIN)/python $(PYTEST)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --all --quick

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from raytagger.cache import settle_cache
 
 if TYPE_CHECKING:
     from raytagger.bundle import Tagger, load, named
@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Tagger", "load", "named"]
 
-# Compiled kernels are kept outside the package, which may be read-only or part of what Ray sends to its workers.
-_CACHE = Path(os.environ.get("RAYTAGGER_CACHE", "~/.cache/raytagger")).expanduser()
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_CACHE / "numba"))
+settle_cache()  # before numba is imported
 
 
 def __getattr__(name: str) -> Any:

@@ -19,10 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from raytagger.cache import cache_folder
 from raytagger.compare import evaluate_beside
 from raytagger.corpus.debian import build_debian
 from raytagger.corpus.output import small_corpus, write_corpus
-from raytagger.encoders.locate import cache_folder
 from raytagger.errors import CorpusError
 from raytagger.evaluate import Asked
 from raytagger.progress import Progress

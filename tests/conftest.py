@@ -11,15 +11,23 @@ import tempfile
 # Read when huggingface_hub and torch are imported: nothing may try the network or find what is cached here.
 HUB = tempfile.TemporaryDirectory(prefix="raytagger-hub-")
 atexit.register(HUB.cleanup)
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": HUB.name, "OMP_NUM_THREADS": "1"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": HUB.name}
+# The tests' matrices are small, and the machine's cores have work; `make portable` asks for two threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin beside busy cores take minutes for seconds
 
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.s3 import S3Server
+
+# A slow machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 BUCKET = "raytagger-tests"
 ROOT = Path(__file__).parents[1]
@@ -63,14 +71,9 @@ def ray_head(s3: S3Server) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in RAY_ENVIRONMENT.items():
             patch.setenv(name, value)
-        # `local`: another head on this machine is none of ours.
-        ray.init(
-            address="local",
-            num_cpus=4,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=200_000_000,
-        )
+        # `local`: not one that somebody else runs on this machine.
+        shape = {"num_cpus": 4, "object_store_memory": 200_000_000}
+        ray.init("local", include_dashboard=False, log_to_driver=False, **shape)
         yield
         ray.shutdown()
 

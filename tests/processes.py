@@ -24,7 +24,7 @@ def start(arguments, **environment):
     )
 
 
-def run(arguments, timeout_s=240, **environment):
+def run(arguments, timeout_s=1200, **environment):
     """Runs a command to its end: (exit code, standard output, standard error)."""
     process = start(arguments, **environment)
     out, err = process.communicate(timeout=timeout_s)
@@ -77,7 +77,7 @@ def alive(pid):
         return False
 
 
-def wait_until(condition, timeout_s=90, process=None):
+def wait_until(condition, timeout_s=600, process=None):
     """Waits for a condition; fails at once where the process it depends on has ended."""
     deadline = time.monotonic() + timeout_s
     while not condition():

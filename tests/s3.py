@@ -25,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 FIRST_PORTS = range(22_000, 22_760)
 GRPC_OFFSET = 10_000
 SERVICES = ("s3", "master", "volume", "filer", "admin")
-START_S = 30.0
+START_S = 120.0
 STOP_S = 10.0
 ATTEMPTS = 3
 PR_SET_PDEATHSIG = 1

@@ -24,7 +24,7 @@ def no_storage(monkeypatch, tmp_path):
 
 @pytest.mark.ray
 def test_all_that_is_needed_works_here():
-    findings = {finding.part: finding for finding in examine(encoder=STATIC, ray_timeout_s=2 * RAY_TIMEOUT_S)}
+    findings = {finding.part: finding for finding in examine(encoder=STATIC, ray_timeout_s=10 * RAY_TIMEOUT_S)}
     assert not [finding for finding in findings.values() if not (finding.works or finding.optional)]
     assert {"ray", "encoder", "device", "memory", "disk of the cache", "disk of Ray"} <= set(findings)
     assert "starts in" in findings["ray"].detail

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from raytagger.cli import app
 from raytagger.corpus import read_labels
 from raytagger.encoders import load_encoder
-from raytagger.errors import CorpusError, SettingsError
+from raytagger.errors import CorpusError, RaytaggerError, SettingsError
 from raytagger.labels import LabelBank
 from raytagger.recipes.fit import fit
 from raytagger.settings import (
@@ -30,6 +30,7 @@ from raytagger.store import Store, join
 from raytagger.stream import embed
 from raytagger.stream.embed import fill_bank
 from tests.corpora import STATIC
+from tests.endpoint import serving
 from tests.processes import command_of, descendants
 from tests.tiny import tiny_decoder
 
@@ -161,6 +162,18 @@ def test_a_worker_that_is_killed_loses_at_most_its_slab(tmp_path):
     assert summary.encoded == 96
     assert len(rows_of(summary.folder)) == len(set(rows_of(summary.folder))) == 96
     assert fill_bank(run).encoded == 0
+
+
+def test_a_label_that_an_endpoint_refuses_as_too_large_is_named(tmp_path):
+    texts = [*texts_of(20), "long " * 200]
+    with serving(load_encoder(STATIC, Store())) as endpoint:
+        run = bank_run(write_labels(tmp_path, texts), str(tmp_path / "bank"), kind="http", encoder=endpoint.url)
+        endpoint.refuse_large(8, 500, 413, "")
+        with pytest.raises(CorpusError, match=r"1 label texts cannot be encoded.*HTTP 413"):
+            fill_bank(run)
+        endpoint.answer = lambda texts: (500, {})
+        with pytest.raises(RaytaggerError, match=r"stayed busy over 5 tries.*HTTP 500"):
+            fill_bank(run)
 
 
 def test_texts_that_cannot_be_encoded_are_named_and_all_others_stored(tmp_path):

@@ -82,7 +82,7 @@ def submit(address, *arguments):
     ray = str(Path(sys.executable).with_name("ray"))
     command = [ray, "job", "submit", "--address", address, "--working-dir", ".", "--", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240, check=False
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=1200, check=False
     )
 
 

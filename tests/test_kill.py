@@ -96,7 +96,7 @@ def test_ctrl_c_leaves_a_state_that_the_same_command_takes_up(faulty, tmp_path, 
     process = start(arguments)
     wait_until(lambda: len(units_of(table)) >= 2, process=process)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "the same command goes on" in error
     resumed = night(arguments)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RANKS = {
-    0: ("errors", "schema", "progress", "tables"),
+    0: ("errors", "schema", "progress", "tables", "cache"),
     0.5: ("settings",),  # raises SettingsError, so that it stands above errors (docs/design.md)
     1: ("store", "vectors", "metrics", "client"),
     2: ("corpus", "encoders", "labels"),

@@ -1,4 +1,6 @@
+import json
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from raytagger.errors import LockHeldError, StoreError
 from raytagger.settings import StorageSettings
 from raytagger.store import Store, check_files, locked, options, read_manifest, write_manifest
 from raytagger.store.files import split_s3
+from tests.processes import wait_until
 from tests.s3 import S3Server
 
 pytestmark = pytest.mark.s3
@@ -127,15 +130,13 @@ def test_wrong_secret(store, bucket, monkeypatch, fresh_clients):
     assert not isinstance(raised.value, LockHeldError)
 
 
-def test_unreachable_endpoint_fails_soon(s3):
+def test_an_unreachable_endpoint_is_named(s3):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound, but nobody listens
         store = Store(StorageSettings(endpoint=f"http://127.0.0.1:{nobody.getsockname()[1]}"))
         for action in (store.exists, lambda uri: store.write_bytes(uri, b"")):
-            start = time.monotonic()
             with pytest.raises(StoreError, match=r"storage\.endpoint"):
                 action("s3://bucket/x")
-            assert time.monotonic() - start < 15
 
 
 def test_conditional_create_has_one_winner(store, bucket):
@@ -197,9 +198,11 @@ def test_lock_is_exclusive_and_is_removed(store, bucket):
 
 
 def test_lock_is_renewed_while_its_run_lives(store, bucket):
-    with locked(store, f"{bucket}/lock", LEASE_S):
-        time.sleep(2 * LEASE_S)
-        with pytest.raises(LockHeldError), locked(store, f"{bucket}/lock", LEASE_S):
+    lock = f"{bucket}/lock"
+    with locked(store, lock, LEASE_S):
+        written = store.read_bytes(lock)
+        wait_until(lambda: store.read_bytes(lock) != written)
+        with pytest.raises(LockHeldError), locked(store, lock):
             pass
 
 
@@ -222,16 +225,18 @@ def test_lease_is_taken_over_and_the_old_owner_leaves_the_new_lock(store, bucket
     assert keys(store, lock) == []
 
 
-def test_a_passed_lease_has_one_heir(store, bucket):
+def test_a_lock_of_a_dead_process_has_one_heir(store, bucket):
     lock = f"{bucket}/lock"
-    store.write_bytes(lock, b"{}")
-    time.sleep(PASSED_S)
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    owner = {"host": socket.gethostname(), "pid": dead.pid}
+    store.write_bytes(lock, json.dumps(owner).encode())
     start, leave = threading.Barrier(8), threading.Barrier(8)
 
     def inherit(_):
         start.wait()
         try:
-            with locked(store, lock, LEASE_S):
+            with locked(store, lock):
                 leave.wait()
                 return True
         except LockHeldError:

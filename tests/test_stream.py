@@ -5,7 +5,6 @@ import gzip
 import json
 import os
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,11 +12,14 @@ import pytest
 from raytagger.bundle import load, named
 from raytagger.corpus import read_labels
 from raytagger.corpus.output import SMALL
+from raytagger.encoders import load_encoder
 from raytagger.errors import CorpusError, RejectsError, StoreError
-from raytagger.settings import ClusterSettings, RetagRun, RetagSettings, SourceSettings
+from raytagger.settings import ClusterSettings, EncoderSettings, RetagRun, RetagSettings, SourceSettings
 from raytagger.store import Store, join
 from raytagger.stream.output import tag_documents
-from tests.corpora import small_bundle, write_texts
+from tests.corpora import STATIC, small_bundle, write_texts
+from tests.endpoint import serving
+from tests.equal import assert_same_ranking
 
 DOCUMENTS = [json.loads(line) for line in (SMALL / "docs.jsonl").read_text().splitlines()]
 
@@ -28,6 +30,10 @@ def tag_run(documents, splits=(), labels="", chunk=64, share=0.5, **source) -> R
         SourceSettings(max_reject_share=share, **source),
         ClusterSettings(chunk_documents=chunk),
     )
+
+
+def pairs_of(row):
+    return list(zip(row["label_ids"], row["scores"], strict=True))
 
 
 def rejects_of(output):
@@ -44,8 +50,7 @@ def test_it_tags_as_the_bundle_does(bundle, tmp_path):
     tagger = load(bundle)
     expected = named(tagger.tag([row["text"] for row in expected_documents], 7), tagger.labels)
     for row, tags in zip(rows, expected, strict=True):
-        assert row["label_ids"] == [label for label, _ in tags]
-        np.testing.assert_allclose(row["scores"], [score for _, score in tags], atol=1e-4)
+        assert_same_ranking(pairs_of(row), tags)
     assert rejects_of(output) == {}
     assert sorted(os.listdir(tmp_path)) == ["tags.parquet", "tags.parquet.rejects.parquet"]
 
@@ -80,8 +85,24 @@ def test_object_storage_in_and_out_equals_the_local_disk(bundle, bucket, tmp_pat
     tag_documents(bundle, tag_run(tmp_path / "docs.jsonl"), local, k=4)
     with store.open(output) as file:
         remote_rows, local_rows = pq.read_table(file), pq.read_table(local)
-    assert remote_rows.select(["doc_id", "label_ids"]).equals(local_rows.select(["doc_id", "label_ids"]))
-    np.testing.assert_allclose(remote_rows["scores"].to_pylist(), local_rows["scores"].to_pylist(), atol=1e-4)
+    assert remote_rows["doc_id"].equals(local_rows["doc_id"])
+    for one, other in zip(remote_rows.to_pylist(), local_rows.to_pylist(), strict=True):
+        assert_same_ranking(pairs_of(one), pairs_of(other))
+
+
+def test_a_text_that_an_endpoint_refuses_as_too_large_is_put_aside(tmp_path):
+    output, texts = str(tmp_path / "tags.parquet"), [f"text {row}" for row in range(60)]
+    texts[41] = "long " * 200
+    path = write_texts(tmp_path / "docs.parquet", texts)
+    with serving(load_encoder(STATIC, Store())) as endpoint:
+        made = small_bundle(str(tmp_path / "out"), "dense", EncoderSettings(kind="http", path=endpoint.url))
+        endpoint.refuse_large(8, 500, 413, "too long for us")
+        summary = tag_documents(made, tag_run(path), output, k=3)
+    assert (summary.read, summary.tagged) == (60, 59)
+    assert rejects_of(output) == {"d000041": "tagging_failed"}
+    (error,) = pq.read_table(f"{output}.rejects.parquet")["error"].to_pylist()
+    assert "HTTP 413" in error
+    assert "too long for us" in error
 
 
 def test_rows_that_cannot_be_read_are_put_aside(bundle, tmp_path):

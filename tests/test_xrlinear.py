@@ -37,6 +37,7 @@ from raytagger.store.tags import TagTable
 from raytagger.stream.output import tag_documents
 from tests.conftest import ROOT
 from tests.corpora import STATIC, retag_run, write_texts
+from tests.equal import CLOSE, assert_same_ranking, assert_same_scores
 
 TEXTS = ["Prune plums in high summer.", "Sauerkraut needs salt, cabbage and patience.", "A loaf of sourdough bread"]
 DEEP = {"splits": 2, "leaf": 6, "embedding": "label2vec+pifa+text", "negatives": "tfn+man"}
@@ -94,8 +95,7 @@ def test_a_wide_beam_in_a_tree_answers_as_exact_search(deep):
     weighted = features.doc_BE * np.float32(tagger.run.tree.dense_weight)
     exact = BeamSearch(tree.layout, tree.transform, tree.combiner, 0).search(features.doc_BV, 20, weighted)
     wide = tree.search(features.doc_BV, 20, weighted, beam=60)
-    assert (exact.label_BK == wide.label_BK).all()
-    np.testing.assert_allclose(exact.score_BK, wide.score_BK, atol=1e-6)
+    assert_same_scores(exact, wide)
 
 
 def tiny_corpus(folder: Path, splits: str) -> SourceSettings:
@@ -209,7 +209,7 @@ def test_object_storage_gives_the_same_bundle(flat, bucket):
     again = fit(small_run(uri), say=said.append)
     assert again.version == load(flat).bundle_id
     assert sum("made already" in line for line in said) == 3
-    assert load(uri).tag(TEXTS).label_BK.tolist() == load(flat).tag(TEXTS).label_BK.tolist()
+    assert_same_scores(load(uri).tag(TEXTS), load(flat).tag(TEXTS))
 
 
 def test_a_new_label_is_found_by_its_text_and_changes_no_other_score(deep):
@@ -231,7 +231,7 @@ def test_a_new_label_is_found_by_its_text_and_changes_no_other_score(deep):
         scores = dict(zip(new.label_BK[row].tolist(), new.score_BK[row].tolist(), strict=True))
         for label, score in zip(old.label_BK[row].tolist(), old.score_BK[row].tolist(), strict=True):
             if label != PAD:
-                assert scores[label] == pytest.approx(score, abs=1e-6)
+                assert scores[label] == pytest.approx(score, abs=CLOSE)
 
 
 @pytest.mark.parametrize("which", ["flat", "deep"])
@@ -246,7 +246,7 @@ def test_a_forgotten_label_is_found_by_its_text_alone(which, request):
         named = row[row != PAD]
         assert len(set(named.tolist())) == len(named)
     allowed = forgetful.search(features, 60, everything)
-    assert (found.label_BK == allowed.label_BK).all()
+    assert_same_scores(found, allowed)
     by_text = forgetful.search(features, 60, hidden_L)
     trained = tagger.search(features, 60, hidden_L)
     assert (by_text.score_BK != trained.score_BK).any()
@@ -306,8 +306,7 @@ def test_a_night_tags_as_the_bundle_does(flat, tmp_path):
     tagger = opened(flat)
     for row, tags in enumerate(named(tagger.tag(TEXTS, tagger.keep_k), tagger.labels)):
         kept = TagTable(Store(), table).find(f"d{row:06d}")
-        assert kept["label_ids"] == [label for label, _ in tags]
-        assert kept["scores"] == pytest.approx([score for _, score in tags], abs=1e-6)
+        assert_same_ranking(list(zip(kept["label_ids"], kept["scores"], strict=True)), tags)
 
 
 def test_limits_of_a_request_reach_the_search(flat):

@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raytagger.cache import cache_folder
 from raytagger.corpus.labels import LabelSet, from_table
-from raytagger.encoders.locate import cache_folder
 from raytagger.errors import BundleError, StoreError
 from raytagger.settings.parse import PLACES
 from raytagger.store import Store, check_files, is_s3, join, read_manifest, write_manifest

@@ -22,9 +22,9 @@ def corpus_debian(
 
     Example: raytagger corpus debian --output corpora/debian
     """
+    from raytagger.cache import cache_folder
     from raytagger.corpus.debian import build_debian
     from raytagger.corpus.output import write_corpus
-    from raytagger.encoders.locate import cache_folder
     from raytagger.store import Store
 
     with explained_errors():

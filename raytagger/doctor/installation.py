@@ -27,8 +27,9 @@ import numpy as np
 from botocore.exceptions import BotoCoreError, ClientError
 from huggingface_hub import try_to_load_from_cache
 
+from raytagger.cache import cache_folder
 from raytagger.encoders import Encoder, load_encoder
-from raytagger.encoders.locate import cache_folder, locate
+from raytagger.encoders.locate import locate
 from raytagger.errors import RaytaggerError, StoreError
 from raytagger.schema import FloatArray
 from raytagger.settings import EncoderSettings, StorageSettings
@@ -195,7 +196,8 @@ def _check_storage(uri: str, settings: StorageSettings) -> list[Finding]:
 
 
 def _has_credentials() -> bool:
-    return any(os.environ.get(name) for name in CREDENTIALS) or Path("~/.aws/credentials").expanduser().is_file()
+    file = Path(os.path.expanduser("~/.aws/credentials"))
+    return any(os.environ.get(name) for name in CREDENTIALS) or file.is_file()
 
 
 def _reach(settings: StorageSettings) -> Finding | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +14,19 @@ import httpx
 import numpy as np
 
 from raytagger.encoders.encoder import Embedded, finish
-from raytagger.errors import CapacityError, SettingsError
+from raytagger.errors import CorpusError, RaytaggerError, SettingsError
 from raytagger.settings import EncoderSettings
 
-TEXTS_A_REQUEST = 64
 TRIES = 5
 PAUSE_S = 0.2  # doubles from try to try
 TIMEOUT_S = 120.0
 BUSY = (429, 500, 502, 503, 504)
+# Text Embeddings Inference says 413 of too many texts and of a text that is too long; others say why in words.
+TOO_LARGE, IN_WORDS = 413, (400, 422)
+SIZE = re.compile(
+    r"batch size|maximum|exceed|at most|too (?:large|long|many|big)|context (?:length|window)|less than \d+ tokens",
+    re.IGNORECASE,
+)
 
 
 class HttpEncoder:
@@ -30,18 +36,23 @@ class HttpEncoder:
     Such an endpoint does not say where it cuts a text.
 
     Raises:
-        SettingsError: the endpoint is unreachable, refuses, or answers in another form.
+        SettingsError: `encoder.batch_texts` is not positive; the endpoint is unreachable, refuses, or answers in
+            another form.
     """
 
     def __init__(self, settings: EncoderSettings, folder: str) -> None:
+        if settings.batch_texts < 1:
+            raise SettingsError("encoder.batch_texts", got=settings.batch_texts, expected="at least 1")
         self._settings, self._url = settings, folder.rstrip("/")
         self._width = 0
+        # No connection is kept, which a server may close while the next request is on its way.
+        self._client = httpx.Client(timeout=TIMEOUT_S, limits=httpx.Limits(max_keepalive_connections=0))
 
     @property
     def width(self) -> int:
         """D, asked of the endpoint once."""
         if not self._width:
-            self._width = self._post(["width"]).shape[1]
+            self._width = self._embed(["width"]).shape[1]
         return self._width
 
     @property
@@ -56,14 +67,16 @@ class HttpEncoder:
         return "unknown"
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
-        """See `Encoder.encode`. Busy answers are tried again with growing pauses.
+        """See `Encoder.encode`. Busy answers are tried again with growing pauses, refused requests in halves.
 
         Raises:
-            CapacityError: the endpoint stays busy.
+            RaytaggerError: the endpoint stays busy, which is no text's fault.
+            CorpusError: the endpoint refuses a text as too large; all others it would take.
         """
+        size = self._settings.batch_texts
         parts = [
-            self._post([prompt + text for text in texts[start : start + TEXTS_A_REQUEST]])
-            for start in range(0, len(texts), TEXTS_A_REQUEST)
+            self._embed([prompt + text for text in texts[start : start + size]])
+            for start in range(0, len(texts), size)
         ]
         vector_BD = np.concatenate(parts) if parts else np.zeros((0, self.width), np.float32)
         return Embedded(finish(vector_BD, texts), np.zeros(len(texts), bool))
@@ -72,7 +85,20 @@ class HttpEncoder:
         """Nothing to write but the settings, which the bundle keeps."""
         folder.mkdir(parents=True, exist_ok=True)
 
-    def _post(self, texts: list[str]) -> np.ndarray:
+    def _embed(self, texts: list[str]) -> np.ndarray:
+        answer = self._post(texts)
+        if not _is_too_large(answer):
+            return self._read(answer, len(texts))
+        if len(texts) == 1:
+            raise CorpusError(
+                "the embeddings endpoint refuses a text as too large",
+                got=f"HTTP {answer.status_code} {answer.text[:80]!r} for {texts[0][:80]!r}",
+                remedy="Shorten the text, or raise the endpoint's limit.",
+            )
+        half = len(texts) // 2
+        return np.concatenate([self._embed(texts[:half]), self._embed(texts[half:])])
+
+    def _post(self, texts: list[str]) -> httpx.Response:
         key = os.environ.get(self._settings.key_variable, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         body = {"model": self._settings.model, "input": texts}
@@ -80,7 +106,7 @@ class HttpEncoder:
         for attempt in range(TRIES):
             time.sleep(PAUSE_S * 2 ** (attempt - 1) if attempt else 0)
             try:
-                answer = httpx.post(f"{self._url}/embeddings", json=body, headers=headers, timeout=TIMEOUT_S)
+                answer = self._client.post(f"{self._url}/embeddings", json=body, headers=headers)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise SettingsError(
                     f"the embeddings endpoint cannot be reached: {error}",
@@ -88,9 +114,9 @@ class HttpEncoder:
                     remedy="Check encoder.path and that the server is up.",
                 ) from error
             if answer.status_code not in BUSY:
-                return self._read(answer, len(texts))
+                return answer
             status = answer.status_code
-        raise CapacityError(
+        raise RaytaggerError(
             f"the embeddings endpoint stayed busy over {TRIES} tries",
             got=f"HTTP {status} {self._url}",
         )
@@ -112,3 +138,9 @@ class HttpEncoder:
         if len(vector_BD) != rows:
             raise SettingsError("the embeddings endpoint lost texts", got=len(vector_BD), expected=str(rows))
         return vector_BD
+
+
+def _is_too_large(answer: httpx.Response) -> bool:
+    """Whether fewer or shorter texts would have been taken."""
+    status = answer.status_code
+    return status == TOO_LARGE or (status in IN_WORDS and SIZE.search(answer.text) is not None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 
+from raytagger.cache import cache_folder
 from raytagger.errors import SettingsError
 from raytagger.store import Store, is_s3
 
@@ -43,11 +43,6 @@ def locate(path: str, store: Store) -> str:
         if spec is not None and spec.origin is not None:
             return str(Path(spec.origin).parent / below)
     return str(Path(path).expanduser()) if Path(path).expanduser().is_dir() else path
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: `RAYTAGGER_CACHE`, else `~/.cache/raytagger`."""
-    return Path(os.environ.get("RAYTAGGER_CACHE", "~/.cache/raytagger")).expanduser()
 
 
 def weights_digest(folder: str) -> str:

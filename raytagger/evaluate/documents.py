@@ -185,9 +185,10 @@ def read_parts(store: Store, source: SourceSettings, asked: Asked, selection: Se
 
 
 def _groups(column: pa.ChunkedArray, own: np.ndarray) -> np.ndarray:
-    """The group of each document, as strings; a document without one is a group by itself."""
+    """The group of each document, as objects of strings; a document without one is a group by itself."""
     names = column.cast(pa.string()).to_pylist()
-    return np.array([f"document {own[row]}" if name is None else f"group {name}" for row, name in enumerate(names)])
+    groups = [f"document {own[row]}" if name is None else f"group {name}" for row, name in enumerate(names)]
+    return np.array(groups, object)  # as texts of numpy's own, each would take the room of the longest
 
 
 def limited(documents: pa.Table, taken: Counter[str | None], limit: int) -> pa.Table:

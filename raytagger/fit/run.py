@@ -16,7 +16,7 @@ import ray.train.torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from raytagger.encoders.locate import cache_folder
+from raytagger.cache import cache_folder
 from raytagger.encoders.transformer import pick_device
 from raytagger.errors import CapacityError, RaytaggerError
 from raytagger.fit.board import Board, reading

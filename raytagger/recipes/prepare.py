@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -167,13 +167,20 @@ def _assemble(
         gold,
         *parts,
         label_LE=label_LE,
-        twin_L=np.unique(np.array(labels.full_texts, object).astype(str), return_inverse=True)[1],
+        twin_L=_twins(labels.full_texts),
         count_L=count_L,
         hidden_L=hidden_L,
         usable_L=usable_L,
         weight_DE=weight_DE,
         bias_D=bias_D,
     )
+
+
+def _twins(texts: Sequence[str]) -> np.ndarray:
+    """The number of each text, int64 (L,), the same for the same text."""
+    # Not by numpy, whose array of texts takes for each the room of the longest.
+    number: dict[str, int] = {}
+    return np.array([number.setdefault(text, len(number)) for text in texts], np.int64)
 
 
 def read_run_labels(run: FitRun, store: Store) -> LabelSet:

@@ -22,7 +22,7 @@ from raytagger.progress import silent, unsaid
 from raytagger.recipes.blend_learn import learn
 from raytagger.recipes.fit import fit
 from raytagger.recipes.reading import to_matrix
-from raytagger.schema import PAD
+from raytagger.schema import PAD, Scores
 from raytagger.settings import (
     BlendSettings,
     FitRun,
@@ -34,6 +34,7 @@ from raytagger.settings import (
 )
 from raytagger.store import Store
 from tests.corpora import STATIC, small_bundle
+from tests.equal import CLOSE, assert_same_ranking, assert_same_scores, ranking
 
 SOURCE = SourceSettings(documents=str(SMALL / "docs.jsonl"), labels=str(SMALL / "labels.jsonl"))
 KINDS = ("tfidf", "bm25", "popularity")
@@ -140,14 +141,12 @@ def test_scores_are_probabilities_that_fall(tagger):
 def test_one_text_is_tagged_as_in_a_batch(tagger):
     batch = tagger.tag(TEXTS)
     for row, text in enumerate(TEXTS):
-        alone = tagger.tag([text])
-        assert alone.label_BK[0].tolist() == batch.label_BK[row].tolist()
-        np.testing.assert_allclose(alone.score_BK[0], batch.score_BK[row], rtol=1e-5)
+        assert_same_ranking(ranking(tagger.tag([text])), ranking(batch, row))
 
 
 def test_many_documents_are_ranked_as_few(tagger):
-    many = tagger.tag(TEXTS * 70, 5)
-    assert (many.label_BK == np.tile(tagger.tag(TEXTS, 5).label_BK, (70, 1))).all()
+    many, few = tagger.tag(TEXTS * 70, 5), tagger.tag(TEXTS, 5)
+    assert_same_scores(many, Scores.concatenate([few] * 70))
 
 
 def test_only_allowed_labels_are_named_with_the_scores_they_have(tagger):
@@ -179,9 +178,9 @@ def test_what_members_add_is_the_score(tagger, label_id):
         else:
             expected = raised(expit(np.array(total)), tagger.unseen_bias)
         expected = tagger.full.told(np.asarray(expected))
-        assert explained.score == pytest.approx(float(expected), abs=1e-5)
+        assert explained.score == pytest.approx(float(expected), abs=CLOSE)
         found = tagger.tag(TEXTS[:1], 60)
-        assert found.score_BK[found.label_BK == label] == pytest.approx(explained.score, abs=1e-6)
+        assert found.score_BK[found.label_BK == label] == pytest.approx(explained.score, abs=CLOSE)
         assert one in explained.lines()[0]
     with pytest.raises(SettingsError, match="no such label"):
         tagger.explain(TEXTS[0], "no/such")
@@ -261,7 +260,7 @@ def test_the_cascade_asks_dear_members_about_doubtful_documents(cascade):
     assert tagger.cheap.cascade is not None
     texts = [one["text"] for one in lines_of("docs.jsonl")[:30]]
     whole = dataclasses.replace(tagger, cheap=None).tag(texts)
-    assert (tagger.tag(texts).label_BK == whole.label_BK).all()  # too few documents to skip any
+    assert_same_scores(tagger.tag(texts), whole)  # too few documents to skip any
     cheap = tagger.cheap._replace(cascade=tagger.cheap.cascade._replace(least_gain=np.inf))
     quick = dataclasses.replace(tagger, cheap=cheap).tag(texts)
     gain_B = tagger.cheap.cascade.gain(quick)
@@ -274,9 +273,7 @@ def test_the_cascade_asks_dear_members_about_doubtful_documents(cascade):
     assert 0 < len(asked) < len(texts)
     found = mixed.tag(texts)
     for row in range(len(texts)):
-        expected = whole if row in asked else quick
-        np.testing.assert_allclose(found.score_BK[row], expected.score_BK[row], atol=1e-6)
-        assert found.label_BK[row].tolist() == expected.label_BK[row].tolist()
+        assert_same_ranking(ranking(found, row), ranking(whole if row in asked else quick, row))
 
 
 # Members of members

@@ -182,7 +182,7 @@ def cases(draw_from):
 
 
 @given(cases(), some.arrays(np.float32, 20, elements=st.floats(width=32)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_every_curve_rises_and_is_finite(case, asked):
     curve = fit_curve(*case)
     assert curve.how in ("isotonic", "platt", "prior")

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -44,11 +43,9 @@ def run(*arguments):
 
 
 def python(*arguments, cwd=None):
-    started = time.monotonic()
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=os.environ, check=False
     )
-    return done, time.monotonic() - started
 
 
 COMMANDS = list(commands())
@@ -77,7 +74,7 @@ def test_groups_have_help(words):
 
 
 def test_help_is_light():
-    """No heavy library is imported for help, of the whole and of each command; a second is DESIGN's limit."""
+    """No heavy library is imported for help, of the whole and of each command."""
     code = f"""
 import sys
 from raytagger.cli import main
@@ -88,22 +85,23 @@ for words in {[[], *map(list, COMMANDS)]}:
         assert end.code == 0, words
 print("HEAVY", [name for name in {HEAVY} if name in sys.modules])
 """
-    done, seconds = python("-c", code)
+    done = python("-c", code)
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stdout[-300:] + done.stderr
-    assert seconds < 3
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_every_job_has_help(job, tmp_path):
-    done, seconds = python(ROOT / "jobs" / job, "--help", cwd=tmp_path)
+    done = python("-X", "importtime", ROOT / "jobs" / job, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Example" in done.stdout
-    assert seconds < 3
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "raytagger" in imported
+    assert not imported & set(HEAVY)
     assert job in ast.get_docstring(ast.parse((ROOT / "jobs" / job).read_text()))
 
 
 def test_the_module_runs_too(tmp_path):
-    done, _ = python("-m", "raytagger.cli", "--help", cwd=tmp_path)
+    done = python("-m", "raytagger.cli", "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert "raytagger fit jobs/frozen.toml" in done.stdout
 

@@ -245,7 +245,7 @@ LINE = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(lines=st.lists(LINE, max_size=12), rows=st.integers(1, 6))
 def test_any_chunk_size_gives_the_same_rows(tmp_path, lines, rows):
     first = {"id": "first", "text": "a", "n": 1}
@@ -253,7 +253,7 @@ def test_any_chunk_size_gives_the_same_rows(tmp_path, lines, rows):
     assert read(path, rows, columns=("n",)) == read(path, 2048, columns=("n",))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(n=st.integers(1, 40), group=st.integers(1, 15), rows=st.integers(1, 20))
 def test_any_chunk_size_gives_the_same_parquet_rows(tmp_path, n, group, rows):
     table = pa.table({"id": list(range(n)), "text": ["" if row % 5 == 0 else "a" for row in range(n)]})

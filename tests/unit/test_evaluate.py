@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -284,6 +285,19 @@ def test_intervals_draw_groups(folder, store):
     assert measure(folder, store, group="source", columns=())["intervals"] == grouped["intervals"]
     with pytest.raises(CorpusError, match="has no column sauce"):
         measure(folder, store, group="sauce")
+
+
+def test_one_long_group_takes_the_memory_of_one(folder, store):
+    rows = [row for row in make_documents() if row["split"] == "test"]
+    rows = [{**row, "source": "x" * 2_000_000 if place == 0 else "y"} for place, row in enumerate(rows)]
+    write(folder / "long.parquet", rows)
+    measure(folder, store, limit=1)  # what is made at the first use is not measured
+    tracemalloc.start()
+    figures = measure(folder, store, documents="long.parquet", group="source")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000
+    assert figures["intervals"]["nDCG@5"] is not None
 
 
 def test_newer_labels_are_measured_too(folder, store):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -194,6 +195,20 @@ def make_loop(encoder, tmp_path_factory):
         return Loop(task, run.train, Place(), report, silent, say, time.perf_counter()), task
 
     return make
+
+
+def test_one_long_label_takes_the_memory_of_one(encoder, tmp_path, store):
+    run = tiny_run(encoder, str(tmp_path / "out"))
+    labels = read_run_labels(run, store)
+    texts = ("word " * 400_000, *labels.texts[1:-1], labels.texts[1])
+    labels = dataclasses.replace(labels, texts=texts, titles=("",) * len(texts))
+    tracemalloc.start()
+    inputs = prepare(run, store, labels, silent, unsaid).inputs
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000
+    assert inputs.twin_L[-1] == inputs.twin_L[1]
+    assert len(set(inputs.twin_L.tolist())) == len(set(labels.full_texts))
 
 
 def weights_of(task):

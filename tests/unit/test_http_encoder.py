@@ -1,64 +1,44 @@
-"""The HTTP encoder against a real server that speaks the OpenAI embeddings protocol over the real MiniLM."""
+"""The HTTP encoder against a real server that speaks the OpenAI embeddings protocol over static vectors."""
 
-import json
+import dataclasses
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
+from raytagger.bundle import load
 from raytagger.encoders import http, load_encoder, open_encoder, save_encoder
-from raytagger.errors import CapacityError, CorpusError, SettingsError
+from raytagger.errors import CorpusError, RaytaggerError, SettingsError
+from raytagger.serve.api import make_api
 from raytagger.settings import EncoderSettings
+from raytagger.stream.bisect import tag_bisecting
+from tests.corpora import small_bundle
+from tests.endpoint import serving
+from tests.equal import CLOSE
 
-TEXTS = [f"text number {number}" for number in range(70)]  # two requests
+TEXTS = [f"text number {number}" for number in range(70)]  # three requests
+LONG = "a long text " * 100
+TEI = "batch size 32 > maximum allowed batch size 8"
+REFUSALS = [
+    (413, TEI),
+    (413, ""),
+    (422, TEI),
+    (422, "`inputs` must have less than 512 tokens. Given: 900"),
+    (400, "This model's maximum context length is 512 tokens, however you requested 900 tokens."),
+]
 
 
-class Endpoint:
-    """What the server does next, and what it was asked."""
-
-    def __init__(self, encoder) -> None:
-        self.encoder, self.asked, self.headers = encoder, [], []
-        self.statuses = []  # to answer before it works
-        self.answer = self.embed
-
-    def embed(self, texts):
-        rows = self.encoder.encode(texts).vector_BD.astype(float).tolist()
-        data = [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(rows)]
-        return 200, {"object": "list", "data": data[::-1], "model": "minilm"}  # the order is in the index alone
+@pytest.fixture(scope="module")
+def words(store):
+    return load_encoder(EncoderSettings(kind="static", path="wordllama"), store)
 
 
 @pytest.fixture
-def endpoint(minilm):
-    served = Endpoint(minilm)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            served.asked.append(body)
-            served.headers.append(dict(self.headers))
-            if self.path != "/v1/embeddings":
-                status, answer = 404, {"error": "not found"}
-            elif served.statuses:
-                status, answer = served.statuses.pop(0), {"error": "later"}
-            else:
-                status, answer = served.answer(body["input"])
-            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *arguments: Any):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        served.url = f"http://127.0.0.1:{server.server_port}/v1"
+def endpoint(words):
+    with serving(words) as served:
         yield served
-        server.shutdown()
 
 
 @pytest.fixture
@@ -72,15 +52,71 @@ def settings_of(endpoint):
     return EncoderSettings(kind="http", path=endpoint.url + "/", model="minilm", key_variable="EMBEDDINGS_KEY")
 
 
-def test_embeddings_are_those_of_the_model_behind(encoder, endpoint, minilm):
-    assert encoder.width == 384
+def test_embeddings_are_those_of_the_model_behind(encoder, endpoint, words):
+    assert encoder.width == 256
     endpoint.asked.clear()
     found = encoder.encode(TEXTS, prompt="query: ")
-    np.testing.assert_allclose(found.vector_BD, minilm.encode(TEXTS, "query: ").vector_BD, atol=1e-3)
+    np.testing.assert_allclose(found.vector_BD, words.encode(TEXTS, "query: ").vector_BD, atol=1e-3)
     assert not found.cut_B.any()
-    assert [len(body["input"]) for body in endpoint.asked] == [64, 6]
+    assert [len(body["input"]) for body in endpoint.asked] == [32, 32, 6]
     assert {body["model"] for body in endpoint.asked} == {"minilm"}
-    assert encoder.encode([]).vector_BD.shape == (0, 384)
+    assert encoder.encode([]).vector_BD.shape == (0, 256)
+
+
+@pytest.mark.parametrize(("status", "said"), REFUSALS)
+def test_what_is_too_large_at_once_is_asked_in_halves(encoder, endpoint, words, status, said):
+    endpoint.refuse_large(8, 500, status, said)
+    found = encoder.encode(TEXTS)
+    np.testing.assert_allclose(found.vector_BD, words.encode(TEXTS).vector_BD, atol=1e-3)
+    assert [len(body["input"]) for body in endpoint.asked] == [32, 16, 8, 8, 16, 8, 8] * 2 + [6]
+
+
+def test_how_many_texts_are_asked_at_once_is_a_setting(endpoint, store):
+    encoder = load_encoder(dataclasses.replace(settings_of(endpoint), batch_texts=50), store)
+    encoder.encode(TEXTS)
+    assert [len(body["input"]) for body in endpoint.asked] == [50, 20]
+    with pytest.raises(SettingsError, match=r"encoder\.batch_texts; got 0"):
+        load_encoder(dataclasses.replace(settings_of(endpoint), batch_texts=0), store)
+
+
+@pytest.mark.parametrize(("status", "said"), REFUSALS)
+def test_a_text_that_is_too_long_for_the_endpoint_is_found_and_put_aside(encoder, endpoint, status, said):
+    endpoint.refuse_large(32, 500, status, said)
+    with pytest.raises(CorpusError, match=f"refuses a text as too large; got .*HTTP {status}.*a long text"):
+        encoder.encode([LONG])
+    texts = [*TEXTS[:40], LONG, *TEXTS[40:]]
+    done = tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), texts)
+    assert done.rows == [row for row in range(71) if row != 40]
+    (rejected,) = done.rejected
+    assert (rejected.row, rejected.reason) == (40, "tagging_failed")
+    assert f"HTTP {status}" in rejected.error
+    np.testing.assert_allclose(np.concatenate(done.parts), encoder.encode(TEXTS).vector_BD, atol=10 * CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (400, {"error": {"message": "The model `minilm` does not exist"}}),
+        (401, {"error": "maximum security"}),
+        (404, {"detail": "Not Found"}),
+        (422, {"detail": [{"loc": ["body", "encoding_format"], "msg": "Field required", "type": "missing"}]}),
+    ],
+)
+def test_a_refusal_that_is_no_texts_fault_ends_the_run(encoder, endpoint, status, answer):
+    endpoint.answer = lambda texts: (status, answer)
+    with pytest.raises(SettingsError, match=f"HTTP {status}"):
+        tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), TEXTS)
+    assert len(endpoint.asked) == 1
+
+
+def test_a_request_with_such_a_text_is_refused(endpoint, tmp_path):
+    tagger = load(small_bundle(str(tmp_path / "out"), "dense", EncoderSettings(kind="http", path=endpoint.url)))
+    endpoint.refuse_large(32, 500, 413, "")
+    with TestClient(make_api(tagger, 4)) as client:
+        answer = client.post("/v1/tag", json={"texts": ["short", LONG]})
+        assert answer.status_code == 422
+        assert "refuses a text as too large" in answer.json()["detail"][0]["msg"]
+        assert client.post("/v1/tag", json={"texts": ["short"]}).status_code == 200
 
 
 def test_the_token_comes_from_the_environment(encoder, endpoint, store, monkeypatch, tmp_path):
@@ -101,15 +137,16 @@ def test_the_token_comes_from_the_environment(encoder, endpoint, store, monkeypa
 @pytest.mark.parametrize("statuses", [[429], [503, 500], [429] * 4])
 def test_a_busy_endpoint_is_asked_again(encoder, endpoint, statuses):
     endpoint.statuses = list(statuses)
-    assert encoder.encode(["a"]).vector_BD.shape == (1, 384)
+    assert encoder.encode(["a"]).vector_BD.shape == (1, 256)
     assert len(endpoint.asked) == len(statuses) + 1
 
 
 def test_one_that_stays_busy_is_an_error(encoder, endpoint):
     endpoint.statuses = [429] * 5
-    with pytest.raises(CapacityError, match=f"stayed busy over 5 tries.*429 {endpoint.url}"):
-        encoder.encode(["a"])
+    with pytest.raises(RaytaggerError, match=f"stayed busy over 5 tries.*429 {endpoint.url}") as caught:
+        tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), ["a", "b"])
     assert endpoint.statuses == []
+    assert type(caught.value) is RaytaggerError  # a lack of memory would be taken for a text's fault
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_least_squares_brings_two_real_encoders_nearer_than_chance(store, minilm
     static = load_encoder(EncoderSettings(kind="static", path="wordllama"), store)
     texts = from_table(labels).full_texts
     own, other = minilm.encode(texts).vector_BD, static.encode(texts).vector_BD
-    doc_BD = minilm.encode(documents["text"].to_pylist()[:200]).vector_BD
+    doc_BD = minilm.encode(documents["text"].to_pylist()[:60]).vector_BD
     wanted = (doc_BD @ own.T).argmax(1)
 
     def agreement(weight_DE, bias_D):

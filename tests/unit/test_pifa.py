@@ -31,7 +31,7 @@ def slow_pifa(doc_NV, gold_NL):
     return np.array(rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(documents_and_gold())
 def test_a_label_is_the_sum_of_its_documents(given_):
     doc_NV, gold_NL = given_

@@ -13,11 +13,11 @@ from raytagger.errors import LockHeldError, StoreError
 from raytagger.store import Store, check_files, join, locked, read_manifest, write_manifest
 
 HOLDER = """
-import sys, time
+import sys
 from raytagger.store import Store, locked
 with locked(Store(), sys.argv[1]):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
@@ -172,7 +172,8 @@ def test_endpoint_without_scheme(store, monkeypatch):
 
 def test_lock_of_another_process_and_its_death(store, tmp_path):
     uri = f"{tmp_path}/locks/table"
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, uri], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLDER, uri]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -282,7 +282,7 @@ def test_the_interval_of_a_gain_is_that_of_slow_resampling(mode, measure):
     problem = _Problem(scores, gold, ThresholdSettings(mode=mode), Thresholds(None), np.ones(12))
     found = _gain(problem, (new, old), group_B, 0)
     rng, drawn = np.random.default_rng(1), []
-    for _ in range(1500):
+    for _ in range(700):
         chosen = np.concatenate([np.flatnonzero(group_B == group) for group in rng.integers(40, size=40)])
         drawn.append(measure(new[chosen], gold[chosen]) - measure(old[chosen], gold[chosen]))
     low, high = np.quantile(drawn, [0.025, 0.975])

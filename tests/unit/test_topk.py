@@ -41,13 +41,13 @@ def assert_same(scores, expected):
     np.testing.assert_array_equal(scores.score_BK, expected[1])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(score_blocks(), st.integers(1, 50), st.integers(0, 1000))
 def test_top_k_is_the_head_of_a_sort(score_BL, k, first_label):
     assert_same(top_k(score_BL, k, first_label), sorted_top_k(score_BL, k, first_label))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(score_blocks(), st.integers(1, 12), st.lists(st.integers(0, 40), max_size=5))
 def test_merging_blocks_of_labels_equals_the_whole(score_BL, k, cuts):
     rows, columns = score_BL.shape

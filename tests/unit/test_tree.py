@@ -47,7 +47,7 @@ def test_the_upper_levels_are_a_tree_over_nodes():
     assert upper.label_P.tolist() == [0, 1, 2]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(trees(), st.integers(0, 5), st.randoms())
 def test_a_node_is_gold_if_a_label_below_it_is(given_, documents, random):
     tree, labels = given_

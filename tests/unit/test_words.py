@@ -51,7 +51,7 @@ def test_word_characters_are_those_of_re():
     np.testing.assert_array_equal(word_characters(), expected)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(TEXT, min_size=1, max_size=4))
 @example(["ΑΣ", "Σ a", "ΣΑΣ"])  # a final sigma is lower-cased by what follows in its own text
 @example(["İİ", "ß ẞß", "a\u0301b", "x🎉yy", "é", "éé", "\ud800ab"])
@@ -60,7 +60,7 @@ def test_words_are_those_of_scikit_learns_pattern(texts):
     assert words_of(texts, WORDS) == [pattern.findall(text.lower()) for text in texts]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(TEXT, min_size=1, max_size=4))
 @example([" a  B ", "a\n\tb\u00a0c", "é è", "\ud800 x"])
 def test_runs_are_what_stands_between_spaces(texts):

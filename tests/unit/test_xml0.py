@@ -35,6 +35,7 @@ from raytagger.search import keep_tags
 from raytagger.serve.api import make_api
 from raytagger.settings import EncoderSettings, FitRun, OutputSettings, SearchSettings, SourceSettings, Xml0Settings
 from tests.corpora import STATIC, small_bundle
+from tests.equal import CLOSE, assert_same_ranking, assert_same_scores, ranking
 from tests.tiny import tiny_encoder
 
 SOURCE = SourceSettings(documents=str(SMALL / "docs.jsonl"), labels=str(SMALL / "labels.jsonl"))
@@ -127,8 +128,8 @@ def test_a_fusion_that_helps_gets_a_weight():
     assert chosen.gain.low > 0
     assert 0.5 < chosen.mixture.weight < 1
     assert chosen.curve[chosen.mixture.weight] == max(chosen.curve.values()) > chosen.curve[0.0]
-    assert chosen.curve[0.0] == pytest.approx(ur_at_1(folds, 2), abs=1e-6)
-    assert chosen.curve[1.0] == pytest.approx(ur_at_1(folds, 1), abs=1e-6)
+    assert chosen.curve[0.0] == pytest.approx(ur_at_1(folds, 2), abs=CLOSE)
+    assert chosen.curve[1.0] == pytest.approx(ur_at_1(folds, 1), abs=CLOSE)
 
 
 def ur_at_1(folds, part):
@@ -284,7 +285,7 @@ def test_fine_tuning_pulls_relevant_pairs_together(tmp_path, store):
         assert losses[-1] < losses[0] / 2
         assert after[:2].min() - after[2:].max() > before[:2].min() - before[2:].max() + 0.3
         found.append(after)
-    np.testing.assert_allclose(*found, atol=1e-6)
+    np.testing.assert_allclose(*found, atol=CLOSE)
 
 
 # The bundle
@@ -295,13 +296,11 @@ def test_seen_labels_have_the_order_and_the_probability_of_the_base(made, base):
     assert tagger.manifest["calibrated"]
     found = tagger.search(tagger.encode(TEXTS), 10, tagger.seen_L)
     alone = theirs.search(theirs.encode(TEXTS), 10, tagger.seen_L)
-    assert found.label_BK.tolist() == alone.label_BK.tolist()
     assert tagger.curve is not None
     named_BK = alone.label_BK != PAD
     assert named_BK[:, 0].all()
-    expected = tagger.curve.probability(alone.score_BK)[named_BK]
-    np.testing.assert_allclose(found.score_BK[named_BK], expected, atol=1e-6)
-    assert ((expected > 0) & (expected < 1)).all()
+    assert_same_scores(found, dataclasses.replace(alone, score_BK=tagger.curve.probability(alone.score_BK)))
+    assert ((found.score_BK[named_BK] > 0) & (found.score_BK[named_BK] < 1)).all()
 
 
 def test_unseen_labels_are_scored_as_algorithm_1_says(mixed):
@@ -324,10 +323,10 @@ def test_unseen_labels_are_scored_as_algorithm_1_says(mixed):
             best = max(cosine.values(), default=-np.inf)
             combined = mixed.mixture.combine(np.array([[best]], np.float32), np.array([[semantic]], np.float32))
             assert found.score_BK[row, place] == pytest.approx(
-                float(mixed.mixture.probability(combined)[0, 0]), abs=1e-5
+                float(mixed.mixture.probability(combined)[0, 0]), abs=CLOSE
             )
             named = tuple(mixed.labels.index[one] for one in fused[row][place].labels)
-            assert cosine[tuple(sorted(named, key=list(chance).index))] == pytest.approx(best, abs=1e-6)
+            assert cosine[tuple(sorted(named, key=list(chance).index))] == pytest.approx(best, abs=CLOSE)
     assert any(len(one.labels) > 1 for row in fused for one in row)
 
 
@@ -346,8 +345,7 @@ def test_a_document_without_a_sure_label_has_the_semantic_score_alone(mixed):
     strict = dataclasses.replace(mixed, options=dataclasses.replace(mixed.options, threshold=0.999))
     plain = dataclasses.replace(mixed, mixture=mixed.mixture._replace(weight=0.0))
     one, other = (tagger.search(tagger.encode(TEXTS), 9, ~mixed.seen_L) for tagger in (strict, plain))
-    assert one.label_BK.tolist() == other.label_BK.tolist()
-    np.testing.assert_array_equal(one.score_BK, other.score_BK)
+    assert_same_scores(one, other)
     unseen = mixed.labels.ids[one.label_BK[0, 0]]
     assert strict.fused(strict.encode(TEXTS), one) == [[Fused((), True)] * 9] * 3
     assert "no seen label is above the threshold" in "\n".join(strict.explain(TEXTS[0], unseen).lines())
@@ -362,11 +360,8 @@ def test_what_is_allowed_changes_no_score(mixed):
     some_L = np.arange(len(mixed.labels)) % 3 == 0
     found = mixed.search(features, 20, some_L)
     for row in range(len(TEXTS)):
-        whole = dict(zip(everything.label_BK[row].tolist(), everything.score_BK[row].tolist(), strict=True))
-        expected = [label for label in everything.label_BK[row].tolist() if label != PAD and some_L[label]]
-        assert found.label_BK[row][found.label_BK[row] != PAD].tolist() == expected[:20]
-        for label, score in zip(found.label_BK[row].tolist(), found.score_BK[row].tolist(), strict=True):
-            assert score == pytest.approx(whole[label], abs=1e-6)
+        expected = [pair for pair in ranking(everything, row) if some_L[pair[0]]]
+        assert_same_ranking(ranking(found, row), expected[:20])
     assert (mixed.search(features, 2, np.zeros(len(mixed.labels), bool)).label_BK == PAD).all()
 
 
@@ -374,9 +369,7 @@ def test_many_documents_are_scored_as_each_alone(mixed):
     texts = [f"{text} {number}" for number in range(50) for text in TEXTS]  # more than one block
     together = mixed.tag(texts, 5)
     for row in (0, 63, 64, 149):
-        alone = mixed.tag([texts[row]], 5)
-        assert alone.label_BK[0].tolist() == together.label_BK[row].tolist()
-        np.testing.assert_allclose(alone.score_BK[0], together.score_BK[row], atol=1e-5)
+        assert_same_ranking(ranking(mixed.tag([texts[row]], 5)), ranking(together, row))
     assert mixed.tag([], 5).label_BK.shape == (0, 5)
 
 
@@ -393,13 +386,13 @@ def test_an_explanation_says_what_was_fused(mixed):
     found = mixed.explain(TEXTS[1], label_id)
     assert not found.seen
     assert found.proven
-    assert found.score == pytest.approx(float(unseen.score_BK[1, 0]), abs=1e-6)
+    assert found.score == pytest.approx(float(unseen.score_BK[1, 0]), abs=CLOSE)
     assert found.fusion is not None
     assert found.semantic is not None
     assert tuple(one for one, _ in found.fused) == mixed.fused(mixed.encode(TEXTS), unseen)[1][0].labels
     label_E = mixed.label_LE[mixed.labels.index[label_id]]
     total = sum(chance * mixed.label_LE[mixed.labels.index[one]] for one, chance in found.fused)
-    assert found.fusion == pytest.approx(unit_dot(total, label_E), abs=1e-5)
+    assert found.fusion == pytest.approx(unit_dot(total, label_E), abs=CLOSE)
     lines = found.lines()
     assert lines[0].startswith(label_id)
     assert f"fusion {found.fusion:.3f}, weight 0.40" in lines[1]
@@ -443,7 +436,7 @@ def test_a_new_label_is_found_at_once_and_changes_no_other_score(mixed):
         scores = dict(zip(new.label_BK[row].tolist(), new.score_BK[row].tolist(), strict=True))
         for label, score in zip(old.label_BK[row].tolist(), old.score_BK[row].tolist(), strict=True):
             if label != PAD:
-                assert scores[label] == pytest.approx(score, abs=1e-6)
+                assert scores[label] == pytest.approx(score, abs=CLOSE)
 
 
 def test_a_fusion_that_falls_falls_back_to_the_rule_of_its_own_cosine():
@@ -477,7 +470,7 @@ def test_an_explanation_over_an_ensemble_has_the_score_of_the_answer(mixed):
     tagger = dataclasses.replace(mixed, base=Ensemble())
     every = tagger.search_seen(tagger.encode(TEXTS).base, int(tagger.seen_L.sum()))
     best = tagger.labels.ids[every.label_BK[0, 0]]
-    assert tagger.explain(TEXTS[0], best).score == pytest.approx(float(every.score_BK[0, 0]), abs=1e-6)
+    assert tagger.explain(TEXTS[0], best).score == pytest.approx(float(every.score_BK[0, 0]), abs=CLOSE)
     assert tagger.explain(TEXTS[0], best).score < 0.99
 
 
