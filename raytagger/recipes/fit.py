@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
-from raytagger.bundle import load
+from raytagger.bundle import load, text_settings
 from raytagger.corpus import read_documents
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
@@ -52,6 +52,8 @@ def _share_blank(run: FitRun, bundle: str) -> float | None:
     if not run.source.documents or run.cluster.use_gpu:
         return None
     store = Store(run.storage)
-    chunks = (chunk.documents["text"].to_pylist() for chunk in read_documents(store, run.source, LOOKED_AT))
+    tagger = load(bundle, store)
+    source = text_settings(tagger.manifest, run.source)  # a blend reads what its members were fitted on
+    chunks = (chunk.documents["text"].to_pylist() for chunk in read_documents(store, source, LOOKED_AT))
     texts = next((found for found in chunks if found), [])
-    return float(load(bundle, store).tag(texts, 1).empty_B.mean()) if texts else None
+    return float(tagger.tag(texts, 1).empty_B.mean()) if texts else None
