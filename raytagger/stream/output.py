@@ -15,6 +15,7 @@ from raytagger.progress import Progress, silent
 from raytagger.schema import REJECT_SCHEMA
 from raytagger.settings import RetagRun, fingerprint
 from raytagger.store import Store, join, parent
+from raytagger.stream.duplicates import set_aside_duplicates
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary, tag_stream
 from raytagger.stream.units import Done, is_unit_file
@@ -60,7 +61,8 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
     """Writes `doc_id, label_ids, scores`, best first, one row a document in the corpus's order.
 
     One file where `output` ends in `.parquet`, else a directory; rejects beside it as `OUTPUT.rejects.parquet`.
-    A killed run started again tags only what is missing.
+    Of several documents with one id the first is kept and the others are rejected. A killed run started again
+    tags only what is missing.
 
     Args:
         job: `data`, `markers` and `run_id` are set here.
@@ -69,6 +71,7 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
     store = Store(job.storage)
     job = _placed(job, output, store)
     summary = tag_stream(job, progress)
+    set_aside_duplicates(store, job, summary)
     _write_rejects(store, job, output, summary)
     if output.endswith(".parquet"):
         with store.writing(output) as file, pq.ParquetWriter(file, _schema(store, job, summary)) as writer:
@@ -76,8 +79,9 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
                 writer.write_table(rows)
         store.delete(parent(job.markers))
     else:
-        _drop_strangers(store, job, summary.units)
+        # The markers first: a run killed in between must not find markers of units that are gone.
         store.delete(job.markers)
+        _drop_strangers(store, job, summary.units)
     return summary
 
 

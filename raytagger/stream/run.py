@@ -19,6 +19,7 @@ import ray.data
 from raytagger.corpus import list_documents, read_file, select_splits
 from raytagger.errors import CorpusError, RejectsError
 from raytagger.progress import Progress, silent
+from raytagger.settings import SourceSettings
 from raytagger.store import FileEntry, Store
 from raytagger.stream.cluster import READER_CPUS, READERS, connected, one_row_blocks, own_errors, share_out
 from raytagger.stream.job import TagJob
@@ -34,6 +35,7 @@ class TagSummary:
     tagged: int = 0
     cut: int = 0
     resumed_units: int = 0
+    tagged_before: int = 0
     tagged_now: int = 0
     seconds: float = 0.0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -55,12 +57,19 @@ class TagSummary:
         if self.tagged_now:
             parts.append(f"{self.rate_docs_s:,.0f} documents/s")
         if self.resumed_units:
-            parts.append(f"{self.tagged - self.tagged_now:,} from an earlier attempt")
+            parts.append(f"{self.tagged_before:,} from an earlier attempt")
         if self.rejects:
             parts.append(f"rejected: {', '.join(f'{n} {reason}' for reason, n in self.rejected.most_common())}")
         if self.cut:
             parts.append(f"{100 * self.cut / max(self.tagged, 1):.1f} % longer than the encoder reads")
         return f"{'; '.join(parts)}: {where}"
+
+    def recount(self, units: list[Done]) -> None:
+        """Counts these units instead of those counted so far."""
+        self.read = self.tagged = self.cut = 0
+        self.rejected, self.units = Counter(), []
+        for done in units:
+            self.add(done)
 
     def add(self, done: Done) -> None:
         """Counts a unit."""
@@ -83,7 +92,7 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
     files = list_documents(store, job.source)
     for done in finished_units(store, job.markers):
         summary.add(done)
-    summary.resumed_units = len(summary.units)
+    summary.resumed_units, summary.tagged_before = len(summary.units), summary.tagged
     finished = {done.unit for done in summary.units}
     progress("tagging", summary.read)
     with connected(job.cluster):
@@ -93,7 +102,13 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
             progress("tagging", summary.read)
     summary.units.sort(key=lambda unit: unit.unit)
     summary.seconds = time.perf_counter() - started
-    _check(summary, job)
+    if not summary.read:
+        raise CorpusError(
+            "no document to tag",
+            got=f"{job.source.documents}, splits {', '.join(job.splits) or 'all'}",
+            remedy="Check the splits.",
+        )
+    check_rejects(summary, job.source)
     return summary
 
 
@@ -152,14 +167,12 @@ class _Reader:
             yield from read_units(self.job, self.files, self.finished, number)
 
 
-def _check(summary: TagSummary, job: TagJob) -> None:
-    source = job.source
-    if not summary.read:
-        raise CorpusError(
-            "no document to tag",
-            got=f"{source.documents}, splits {', '.join(job.splits) or 'all'}",
-            remedy="Check the splits.",
-        )
+def check_rejects(summary: TagSummary, source: SourceSettings) -> None:
+    """Ends a run that has too many rejects.
+
+    Raises:
+        RejectsError: their share is larger than `source.max_reject_share`.
+    """
     if summary.rejects <= source.max_reject_share * summary.read:
         return
     example = next(done.rejects[0] for done in summary.units if done.rejects)
