@@ -266,3 +266,30 @@ def test_no_credentials(store, bucket, monkeypatch, tmp_path):
         monkeypatch.setenv(name, str(tmp_path / "absent"))
     with pytest.raises(StoreError, match="no credentials"):
         store.delta_options(bucket)
+
+
+def test_patterns_match_keys(store, bucket):
+    for name in ("a.jsonl", "x/c.jsonl", "x/y/d.jsonl", "x/y/_e.jsonl", "q?.csv"):
+        store.write_bytes(f"{bucket}/{name}", b"1")
+    for pattern, expected in (
+        ("*.jsonl", ["a.jsonl"]),
+        ("**/*.jsonl", ["a.jsonl", "x/c.jsonl", "x/y/d.jsonl"]),
+        ("x/y*", ["x/y/d.jsonl"]),
+        ("[a-c].jsonl", ["a.jsonl"]),
+        ("q?.csv", ["q?.csv"]),
+    ):
+        assert [entry.uri for entry in store.list(f"{bucket}/{pattern}")] == [
+            f"{bucket}/{name}" for name in expected
+        ]
+    with pytest.raises(StoreError, match="no file matches the pattern"):
+        store.list(f"{bucket}/*.parquet")
+
+
+def test_the_stamp_changes_with_the_content_alone(store, bucket):
+    uri = f"{bucket}/x"
+    store.write_bytes(uri, b"1")
+    before = store.list(uri)
+    store.write_bytes(uri, b"2")  # within the second that S3 tells
+    assert store.list(uri) != before
+    store.write_bytes(uri, b"1")
+    assert store.list(uri) == store.list(bucket) == before
