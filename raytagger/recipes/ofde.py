@@ -56,7 +56,7 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     say(_story(prepared.inputs))
     job = _job(run, prepared)
     with connected(run.cluster):
-        key = fingerprint(job.train, inputs=prepared.uri, encoder=run.encoder, labels=run.labels)
+        key = fingerprint(job.train, inputs=job.inputs, encoder=run.encoder, labels=run.labels)
         uri = run_uri(absolute(run.output.bundle), key, count_workers(run.cluster))
         trained = train(job, make_task, uri, run.cluster, progress, say)
     version = _publish(run, store, labels, prepared, job, trained)

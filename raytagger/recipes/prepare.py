@@ -64,13 +64,13 @@ def prepare(
         SettingsError: the document encoder cannot be trained.
         CorpusError: documents cannot be read, or none can be trained on.
     """
-    label_encoder = load_encoder(run.label_encoder, store)
-    uri = join(run.output.bundle, "training", f"inputs-{_key(run, store, labels, label_encoder.identity)}")
+    encoder, label_encoder = _trainable(run, store), load_encoder(run.label_encoder, store)
+    key = _key(run, store, labels, encoder.identity, label_encoder.identity)
+    uri = join(run.output.bundle, "training", f"inputs-{key}")
     report = CorpusReport(labels)
     if store.exists(join(uri, DONE)):
         say(f"the corpus is prepared already: {uri}")
         return Prepared(uri, _open(uri, store), report, 0, label_encoder.licence)
-    encoder = _trainable(run, store)
     corpus = _read(run, store, labels, encoder, report, progress)
     banked = embed_labels(run, store, label_encoder, labels, progress)
     own_LD = None
@@ -85,10 +85,10 @@ def prepare(
     return Prepared(uri, _open(uri, store), report, banked.encoded, label_encoder.licence)
 
 
-def _key(run: FitRun, store: Store, labels: LabelSet, label_encoder: str) -> str:
-    """Changes with whatever the inputs depend on, and with nothing else."""
+def _key(run: FitRun, store: Store, labels: LabelSet, encoder: str, label_encoder: str) -> str:
+    """Changes with whatever the inputs depend on, and with nothing else; encoders count by their identity."""
     files = corpus_files(run, store)
-    parts = [run.source, run.encoder.path, run.encoder.max_tokens, run.encoder.long, run.encoder.prompt]
+    parts = [run.source, encoder, run.encoder.prompt]
     train = [run.train.seed, run.train.pseudo_unseen]
     return fingerprint(
         run.labels, files=files, parts=parts, train=train, labels=labels.fingerprint, by=label_encoder

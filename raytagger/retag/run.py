@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from raytagger.bundle import load, open_bundle, pin_bundle
+from raytagger.bundle import content_id, load, open_bundle, pin_bundle
 from raytagger.corpus import list_documents, read_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
@@ -82,7 +82,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     opened = open_bundle(run.retag.bundle, store)
     files = list_documents(store, source)
     label_set_id = _label_set(run, store, opened.labels.fingerprint)
-    inputs_id = _inputs_id(run, source, files, [opened.bundle_id, label_set_id])
+    inputs_id = _inputs_id(run, source, files, [content_id(opened.manifest), label_set_id])
     with locked(store, join(run.retag.table, "_lock")):
         last = table.last_run()
         if last.get("inputs_id") == inputs_id:
@@ -122,10 +122,17 @@ def _label_set(run: RetagRun, store: Store, own: str) -> str:
 
 
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:
-    """Changes with the documents, the bundle, the label set and the settings; not with where it runs."""
+    """Changes with the documents, the bundle, the label set and the settings; not with where it runs.
+
+    How many rejects are allowed decides whether a run ends well, not what it writes.
+    """
     stamps = [(file.uri, file.size, file.stamp) for file in files]
     return fingerprint(
-        replace(run, retag=replace(run.retag, bundle="", labels="", table=""), source=source),
+        replace(
+            run,
+            retag=replace(run.retag, bundle="", labels="", table=""),
+            source=replace(source, max_reject_share=0.0),
+        ),
         files=stamps,
         versions=versions,
         chunk=run.cluster.chunk_documents,
@@ -142,6 +149,7 @@ def _job(run: RetagRun, store: Store, source: SourceSettings, run_id: str, versi
         k=run.retag.k or tagger.keep_k,
         tags=True,
         labels=run.retag.labels,
+        label_set=versions[1] if run.retag.labels else "",
         splits=run.retag.splits,
         data=join(table, "data", run_id, "outcome=tagged"),
         markers=join(table, "_runs", run_id),

@@ -136,6 +136,15 @@ class Store:
             facts = local_path(uri).stat()
             return FileEntry(uri.rstrip("/"), facts.st_size, str(facts.st_mtime_ns))
 
+    def check_unchanged(self, entry: FileEntry) -> None:
+        """Checks that a file is still as it was when it was listed.
+
+        Raises:
+            StoreError: it was written again or is gone.
+        """
+        if self.entry(entry.uri) != entry:
+            raise StoreError(f"{entry.uri} was changed while the run read it", remedy="Start the run again.")
+
     def exists(self, uri: str) -> bool:
         """Whether a file or folder is there."""
         filesystem, path = self.arrow(uri)

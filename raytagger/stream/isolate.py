@@ -14,19 +14,20 @@ from typing import Any, TextIO
 import numpy as np
 
 from raytagger.bundle import load
-from raytagger.corpus import read_labels
 from raytagger.errors import CorpusError
 from raytagger.schema import Scores
 from raytagger.settings import StorageSettings, make_run
 from raytagger.store import Store
 from raytagger.stream.bisect import ProcessDiedError
+from raytagger.stream.job import TagJob, read_job_labels
 
 
 class IsolatedTagger:
     """Tags in a child process that is started when needed and again after each death."""
 
-    def __init__(self, bundle: str, labels: str, storage: StorageSettings, k: int) -> None:
-        self._opening = {"bundle": bundle, "labels": labels, "storage": vars(storage), "k": k}
+    def __init__(self, job: TagJob) -> None:
+        labels = {"labels": job.labels, "label_set": job.label_set}
+        self._opening = {"bundle": job.bundle, **labels, "storage": vars(job.storage), "k": job.k}
         self._child: subprocess.Popen[str] | None = None
 
     def tag(self, texts: Sequence[str]) -> tuple[Scores, int]:
@@ -90,7 +91,7 @@ def answer_requests(requests: TextIO, answers: TextIO) -> None:
     store = Store(make_run(opening["storage"], StorageSettings))
     tagger = load(opening["bundle"], store)
     if opening["labels"]:
-        tagger = tagger.with_labels(read_labels(store, opening["labels"]))
+        tagger = tagger.with_labels(read_job_labels(store, opening["labels"], opening["label_set"]))
     _say(answers, {"ready": True})
     for line in requests:
         try:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytagger.bundle import pin_bundle
-from raytagger.corpus import list_documents
+from raytagger.bundle import content_id, pin_bundle, read_facts
+from raytagger.corpus import list_documents, read_labels
 from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
 from raytagger.schema import REJECT_SCHEMA
-from raytagger.settings import RetagRun, fingerprint
+from raytagger.settings import RetagRun
 from raytagger.store import Store, join, parent
 from raytagger.stream.duplicates import set_aside_duplicates
 from raytagger.stream.job import TagJob
@@ -41,7 +41,7 @@ def tag_documents(
         k: labels a document, whatever the bundle keeps as tags.
     """
     store = Store(run.storage)
-    pinned = pin_bundle(bundle, store)
+    pinned, labels = pin_bundle(bundle, store), run.retag.labels
     job = TagJob(
         bundle=pinned,
         source=replace(run.source, documents=run.retag.documents),
@@ -49,7 +49,8 @@ def tag_documents(
         data="",
         markers="",
         run_id="",
-        labels=run.retag.labels,
+        labels=labels,
+        label_set=read_labels(store, labels).fingerprint if labels else "",
         splits=run.retag.splits,
         cluster=run.cluster,
         storage=run.storage,
@@ -86,9 +87,7 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
 
 
 def _placed(job: TagJob, output: str, store: Store) -> TagJob:
-    stamps = [(file.uri, file.size, file.stamp) for file in list_documents(store, job.source)]
-    what = replace(job, data="", markers="", run_id="", storage=type(job.storage)(), cluster=type(job.cluster)())
-    run_id = fingerprint(what, files=stamps, chunk=job.cluster.chunk_documents)
+    run_id = job.key(content_id(read_facts(job.bundle, store)), list_documents(store, job.source))
     if output.endswith(".parquet"):
         staging = join(parent(output), f".{output.rstrip('/').rsplit('/', 1)[-1]}.{run_id}")
         return replace(job, data=join(staging, "data"), markers=join(staging, "markers"), run_id=run_id)

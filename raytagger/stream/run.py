@@ -128,6 +128,7 @@ def read_units(job: TagJob, files: list[FileEntry], finished: frozenset[str], nu
                 "rejects": pa.array([to_ipc(chunk.rejects)], pa.large_binary()),
             }
         )
+    store.check_unchanged(files[number])
 
 
 def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> Iterator[Done]:

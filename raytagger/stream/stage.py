@@ -14,12 +14,11 @@ import pyarrow as pa
 import ray
 
 from raytagger.bundle import load
-from raytagger.corpus import read_labels
 from raytagger.schema import PAD, Scores
 from raytagger.store import Store
 from raytagger.stream.bisect import SUSPECTS, Tagged, tag_bisecting
 from raytagger.stream.isolate import IsolatedTagger
-from raytagger.stream.job import TagJob
+from raytagger.stream.job import TagJob, read_job_labels
 from raytagger.stream.units import finish_unit
 
 DEATHS_BEFORE_ISOLATION = 2
@@ -54,7 +53,7 @@ class TagStage:
         self._store = Store(job.storage)
         self._tagger = load(job.bundle, self._store)
         if job.labels:
-            self._tagger = self._tagger.with_labels(read_labels(self._store, job.labels))
+            self._tagger = self._tagger.with_labels(read_job_labels(self._store, job.labels, job.label_set))
         self._label_ids = np.array(self._tagger.labels.ids, object)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -90,7 +89,7 @@ class TagStage:
         return self._tagger.search(features, self._job.k), int(features.cut_B.sum())
 
     def _tag_isolated(self, texts: Sequence[str]) -> Tagged[Scores]:
-        isolated = IsolatedTagger(self._job.bundle, self._job.labels, self._job.storage, self._job.k)
+        isolated = IsolatedTagger(self._job)
         try:
             return tag_bisecting(isolated.tag, texts, SUSPECTS)
         finally:
