@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import ray
 import scipy.sparse as sp
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 
-from raytagger.errors import RaytaggerError
+from raytagger.causes import own_error
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.schema import FloatArray
 from raytagger.search.ranker import (
@@ -33,7 +33,7 @@ from raytagger.search.ranker import (
     cut_spans,
     train_chunks,
 )
-from raytagger.store import Store, at_once, join
+from raytagger.store import Store, absolute, at_once, join
 
 SHARD_WORK = 5e8  # products of a pass over a shard's chunks: some ten seconds
 SHARDS_AT_LEAST, LEAST_WORK = 64, 2e7  # smaller levels are shared too, but not in crumbs
@@ -99,7 +99,7 @@ def fit_level(
     instances = Instances(doc_NV, gold, active, offset, doc_NE, cost)
     arrays = instances.arrays()
     spans = cut_level(arrays, shard_work)
-    uris = [join(folder, name) for name in name_shards(arrays, spans, settings)]
+    uris = [join(absolute(folder), name) for name in name_shards(arrays, spans, settings)]
     missing = [number for number, there in enumerate(at_once(store.exists, uris)) if not there]
     say(f"rankers: {len(arrays.offset) - 1:,} chunks in {len(spans)} shards, {len(spans) - len(missing)} found")
     _train_missing(
@@ -179,7 +179,8 @@ def _own_errors() -> Iterator[None]:
     """Our own error instead of the one that Ray wraps it in."""
     try:
         yield
-    except RayTaskError as error:
-        if isinstance(error.cause, RaytaggerError):
-            raise error.cause from None
-        raise
+    except RayError as error:
+        cause = own_error(error)
+        if cause is None:
+            raise
+        raise cause from None
