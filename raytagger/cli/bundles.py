@@ -72,8 +72,11 @@ def evaluate(
     from raytagger.compare import evaluate_beside
     from raytagger.evaluate import Asked
     from raytagger.settings import SourceSettings
+    from raytagger.store import Store, check_writable
 
     with explained_errors(), shown_progress() as progress:
+        for file in filter(None, (json_file, html_file)):
+            check_writable(Store(), str(file))
         columns = (group,) if group else ()
         source = SourceSettings(documents=documents, fields=tuple(field or ()), columns=columns)
         splits = tuple(filter(None, zero_shot_split.split(",")))

@@ -90,10 +90,11 @@ def labels_apply(
     from raytagger.corpus import read_labels
     from raytagger.corpus.edits import apply, read_edits
     from raytagger.corpus.output import write_table
-    from raytagger.store import Store
+    from raytagger.store import Store, check_writable
 
     with explained_errors():
         store = Store()
+        check_writable(store, output)
         newer = apply(read_labels(store, labels), read_edits(store, edits_file))
         write_table(store, output, newer.to_table())
     show(f"{len(newer):,} labels, version {newer.fingerprint}: {output}")

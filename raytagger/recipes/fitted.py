@@ -17,7 +17,7 @@ from raytagger.progress import Progress
 from raytagger.schema import FloatArray
 from raytagger.search import MOST_TAGS, build_index, choose_index, save_index
 from raytagger.settings import FitRun
-from raytagger.store import Store, join, parent
+from raytagger.store import Store, check_writable, join, parent
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,15 @@ class Fitted:
 
 
 def check_places(run: FitRun) -> None:
-    """Refuses a run without labels or output, or with an impossible number of tags."""
+    """Refuses a run without labels, with an impossible number of tags, or whose output cannot be written."""
     if not run.source.labels:
         raise SettingsError("source.labels is empty", expected="a label file")
     if not run.output.bundle:
         raise SettingsError("output.bundle is empty", expected="a folder or s3:// prefix")
     if not 1 <= run.search.k <= MOST_TAGS:
         raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
+    for place in filter(None, (run.output.bundle, run.labels.bank)):
+        check_writable(Store(run.storage), place, folder=True)
 
 
 def index_labels(

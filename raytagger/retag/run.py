@@ -19,7 +19,7 @@ from raytagger.progress import Progress, silent
 from raytagger.retag.settle import Books, settle
 from raytagger.search import MOST_TAGS
 from raytagger.settings import RetagRun, SourceSettings, fingerprint
-from raytagger.store import FileEntry, Store, join, locked
+from raytagger.store import FileEntry, Store, join, locked, placed
 from raytagger.store.tags import TagTable
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary, tag_stream
@@ -72,13 +72,16 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
 
     Raises:
         SettingsError: no documents, bundle or table are named.
+        StoreError: something else than a tag table is there, or it cannot be written; told before the work.
         LockHeldError: another run works on the table.
         RejectsError: too many documents were rejected; nothing was committed.
     """
     _check(run)
+    asked, run = run.retag.table, placed(run)
     store, started = Store(run.storage), time.perf_counter()
     source = replace(run.source, documents=run.retag.documents)
     table = TagTable(store, run.retag.table)
+    table.check()
     opened = open_bundle(run.retag.bundle, store)
     files = list_documents(store, source)
     label_set_id = _label_set(run, store, opened.labels.fingerprint)
@@ -87,7 +90,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
         last = table.last_run()
         if last.get("inputs_id") == inputs_id:
             return Night(
-                run.retag.table,
+                asked,
                 last["version"],
                 last["run_id"],
                 Books.read_from(last),
@@ -106,7 +109,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
             **books.facts(),
         }
         version = table.commit(written, inputs_id, facts)
-    return Night(run.retag.table, version, run_id, books, summary, time.perf_counter() - started)
+    return Night(asked, version, run_id, books, summary, time.perf_counter() - started)
 
 
 def _check(run: RetagRun) -> None:

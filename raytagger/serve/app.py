@@ -30,7 +30,7 @@ from raytagger.errors import BundleError, CapacityError, RaytaggerError, Setting
 from raytagger.serve.api import make_api
 from raytagger.serve.tokens import read_tokens
 from raytagger.settings import ServeRun
-from raytagger.store import Store, is_s3
+from raytagger.store import Store, is_s3, placed
 from raytagger.stream.cluster import connected
 
 NAME = "raytagger"
@@ -54,6 +54,7 @@ def build_app(run: ServeRun) -> Application:
         StoreError: the tokens file cannot be read.
     """
     _check_settings(run)
+    run = placed(run)
     settings, storage, store = run.serve, run.storage, Store(run.storage)
     bundle = pin_bundle(settings.bundle, store)
     digests = read_tokens(settings.tokens_file, store) if settings.tokens_file else ()

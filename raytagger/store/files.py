@@ -145,6 +145,13 @@ class Store:
         if self.entry(entry.uri) != entry:
             raise StoreError(f"{entry.uri} was changed while the run read it", remedy="Start the run again.")
 
+    def names(self, uri: str) -> set[str]:
+        """What lies directly in a folder, hidden names included; nothing where no folder is."""
+        filesystem, path = self.arrow(uri)
+        with explained(uri):
+            selector = arrow_fs.FileSelector(path, allow_not_found=True)
+            return {info.base_name for info in cast("list[Any]", filesystem.get_file_info(selector))}
+
     def exists(self, uri: str) -> bool:
         """Whether a file or folder is there."""
         filesystem, path = self.arrow(uri)

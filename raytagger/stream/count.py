@@ -20,7 +20,7 @@ from raytagger.corpus import list_documents, read_file, select_splits
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
 from raytagger.settings import FitRun
-from raytagger.store import FileEntry, Store
+from raytagger.store import FileEntry, Store, placed
 from raytagger.stream.cluster import READER_CPUS, READERS, connected, one_row_blocks, own_errors
 from raytagger.vectors import CountedTerms, TermCounts
 
@@ -49,6 +49,7 @@ def count_terms(run: FitRun, progress: Progress = silent) -> TermCounts:
     Raises:
         CorpusError: there is no document, or a file is damaged.
     """
+    run = placed(run)
     files = list_documents(Store(run.storage), run.source)
     total = _Part(TermCounts(run.terms.ngrams), has_splits=False)
     read = 0

@@ -14,7 +14,7 @@ from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
 from raytagger.schema import REJECT_SCHEMA
 from raytagger.settings import RetagRun
-from raytagger.store import Store, join, parent
+from raytagger.store import Store, absolute, check_writable, join, parent, placed
 from raytagger.stream.duplicates import set_aside_duplicates
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary, tag_stream
@@ -40,8 +40,8 @@ def tag_documents(
         output: where the result goes.
         k: labels a document, whatever the bundle keeps as tags.
     """
-    store = Store(run.storage)
-    pinned, labels = pin_bundle(bundle, store), run.retag.labels
+    store, run = Store(run.storage), placed(run)
+    pinned, labels = pin_bundle(absolute(bundle), store), run.retag.labels
     job = TagJob(
         bundle=pinned,
         source=replace(run.source, documents=run.retag.documents),
@@ -55,7 +55,7 @@ def tag_documents(
         cluster=run.cluster,
         storage=run.storage,
     )
-    return tag_to_parquet(job, output, progress)
+    return tag_to_parquet(job, absolute(output), progress)
 
 
 def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> TagSummary:
@@ -70,6 +70,8 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
         output: where the result goes.
     """
     store = Store(job.storage)
+    check_writable(store, output, folder=not output.endswith(".parquet"))
+    check_writable(store, rejects_uri(output))
     job = _placed(job, output, store)
     summary = tag_stream(job, progress)
     set_aside_duplicates(store, job, summary)
@@ -84,6 +86,11 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
         store.delete(job.markers)
         _drop_strangers(store, job, summary.units)
     return summary
+
+
+def rejects_uri(output: str) -> str:
+    """Where the rejects of a result lie."""
+    return f"{output.rstrip('/')}.rejects.parquet"
 
 
 def _placed(job: TagJob, output: str, store: Store) -> TagJob:
@@ -130,5 +137,5 @@ def _refuse_foreign(store: Store, output: str) -> None:
 
 def _write_rejects(store: Store, job: TagJob, output: str, summary: TagSummary) -> None:
     rows = [{**reject, "run_id": job.run_id} for done in summary.units for reject in done.rejects]
-    with store.writing(f"{output.rstrip('/')}.rejects.parquet") as file:
+    with store.writing(rejects_uri(output)) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema=REJECT_SCHEMA), file)
