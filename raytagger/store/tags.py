@@ -40,7 +40,7 @@ OURS = {"_delta_log", "_lock", "_runs", "_quarantine", "data"}
 MARKS = {"doc_id", "label_ids", "scores", "run_id", "bundle_id", "outcome"}
 # Paths at which deltalake 1.6 ends the process, or writes to one place and reads from another.
 REFUSED_LOCAL = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9a-fA-F]{2}")
-REFUSED_REMOTE = re.compile(r"[\\\x00-\x1f]")
+REFUSED_REMOTE = re.compile(r"[\\\x00-\x1f]|%[0-9a-fA-F]{2}")
 TRIES = 5
 
 

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from raytagger.errors import StoreError
-from raytagger.store.files import Store, explained, is_s3, join, local_path
+from raytagger.store.files import Store, explained, is_s3, join, local_path, split_s3
 
 
 def check_writable(store: Store, uri: str, folder: bool = False) -> None:
@@ -26,7 +26,9 @@ def check_writable(store: Store, uri: str, folder: bool = False) -> None:
         probe = f"{'.' if folder else ''}probe-{uuid.uuid4().hex[:12]}"
         place = join(uri, probe) if folder else f"{uri.rstrip('/')}.{probe}"
         store.put(place, b"")
-        store.delete(place)
+        bucket, key = split_s3(place)
+        with explained(uri):  # pyarrow would leave an empty folder in its place
+            store.client().delete_object(Bucket=bucket, Key=key)
         return
     path = local_path(uri)
     with explained(uri):
