@@ -1,12 +1,14 @@
 """Where a result goes is looked at before the work, and nothing is left in a foreign place."""
 
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from raytagger.cli import main
 from raytagger.errors import StoreError
 from raytagger.retag.run import retag
 from raytagger.settings import FitRun, LabelSettings, OutputSettings, RetagRun, RetagSettings, SourceSettings
@@ -136,3 +138,31 @@ def test_places_mean_the_same_in_every_folder(tmp_path, monkeypatch):
     assert (there.labels.encoder, there.labels.bank) == (f"{tmp_path}/encoder", f"{tmp_path}/../bank")
     assert (there.output.bundle, there.encoder.path) == (f"{tmp_path}/out", run.encoder.path)
     assert placed(there) == there
+
+
+FILE, FOLDER = "{place}/file", "{place}/folder"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["corpus", "small", "--output", FILE],
+        ["corpus", "debian", "--output", FILE],
+        ["labels", "apply", "absent.jsonl", "absent.parquet", "--output", FOLDER],
+        ["labels", "embed", "jobs/frozen.toml", "--set", "labels.bank=" + FILE, "--set", "source.labels=absent"],
+        ["evaluate", "absent", "--documents", "absent", "--json", FOLDER],
+        ["evaluate", "absent", "--documents", "absent", "--html", FOLDER],
+        ["import", "pecos", "absent", "--output", FILE],
+        ["fit", "jobs/frozen.toml", "--set", "source.labels=absent", "--set", "output.bundle=" + FILE],
+        ["demo", "--output", FILE],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_every_command_looks_at_its_target_first(words, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"1")
+    with pytest.raises(SystemExit) as end:
+        main([word.format(place=tmp_path) for word in words])
+    assert end.value.code == 1
+    assert re.match(r"error: a (file|folder) is where a (file|folder) is to be", capsys.readouterr().err)
+    assert tree(tmp_path) == ["file", "folder"]
