@@ -19,7 +19,7 @@ from raytagger.stream.output import tag_documents
 bundle, documents, output = sys.argv[1:]
 cluster = ClusterSettings(workers=1, small_bytes=0)
 with explained_errors(), connected(cluster):
-    print(ray.get(ray.remote(os.nice).remote(0)), flush=True)
+    print(ray.get(ray.remote(lambda: os.nice(0)).remote()), flush=True)
     tag_documents(bundle, RetagRun(RetagSettings(documents=documents), cluster=cluster), output, 3)
 """
 
