@@ -39,7 +39,7 @@ from raytagger.settings import (
 )
 from raytagger.store import Store, check_writable, join
 from raytagger.store.tags import TagTable
-from raytagger.stream.cluster import connected
+from raytagger.stream.executor import at_work
 from raytagger.tables import figure_lines
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
@@ -79,7 +79,7 @@ def run_demo(output: str, sample: int, say: Callable[[str], None], progress: Pro
         write_corpus(store, corpus_uri, documents, corpus.labels, corpus.source)
     say(f"  {corpus.name}: {len(documents):,} documents, {len(corpus.labels):,} labels")
     source = SourceSettings(documents=join(corpus_uri, "docs.parquet"), labels=join(corpus_uri, "labels.parquet"))
-    with connected(ClusterSettings()):
+    with at_work(ClusterSettings(), sum(entry.size for entry in store.list(source.documents))):
         with _timed("train", say):
             encoder, place = EncoderSettings(max_tokens=MAX_TOKENS), OutputSettings(bundle_uri)
             run = FitRun("blend", source, encoder, output=place)

@@ -52,9 +52,12 @@ def bucket(s3: S3Server) -> str:
     return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_head(s3: S3Server) -> Iterator[None]:
-    """One Ray for the whole run, with four logical CPUs; its workers see the S3 server and the tests' plugins."""
+    """A Ray of four logical CPUs, whose workers see the S3 server and the tests' plugins.
+
+    It ends with the module: all other tests run in this process, as small input does.
+    """
     import ray
 
     with pytest.MonkeyPatch.context() as patch:

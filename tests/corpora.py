@@ -47,5 +47,5 @@ def retag_run(documents: str, bundle: str, table: str, chunk: int = 16, share: f
     return RetagRun(
         RetagSettings(documents=documents, bundle=bundle, table=table, **more),
         SourceSettings(max_reject_share=share),
-        ClusterSettings(workers=2, chunk_documents=chunk),
+        ClusterSettings(chunk_documents=chunk),
     )

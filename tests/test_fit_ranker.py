@@ -1,4 +1,4 @@
-"""Rankers by Ray tasks: the weights of one process, whatever is killed, and no shard trained twice."""
+"""Rankers by Ray tasks or threads: the weights of one process, whatever is killed, and no shard trained twice."""
 
 import contextlib
 import dataclasses
@@ -47,6 +47,7 @@ def fit(level, settings, folder, **options):
         Store(),
         folder,
         cost=level.cost,
+        on_ray=options.pop("on_ray", True),
         shard_work=options.pop("shard_work", 1.0),
         **options,
     )
@@ -69,12 +70,19 @@ def assert_same(fitted, level, settings):
         np.testing.assert_array_equal(fitted.dense, alone.dense_PE)
 
 
+@pytest.mark.parametrize("on_ray", [True, False])
 @pytest.mark.parametrize("dense", [0, 7])
-def test_many_tasks_give_the_weights_of_one_process(bucket, dense):
+def test_many_tasks_or_threads_give_the_weights_of_one_process(bucket, dense, on_ray):
     level, said, told = make_level(dense), [], []
     folder = join(bucket, "ranker")
     fitted = fit(
-        level, RankerSettings(), folder, say=said.append, progress=lambda *seen: told.append(seen), workers=2
+        level,
+        RankerSettings(),
+        folder,
+        say=said.append,
+        progress=lambda *seen: told.append(seen),
+        workers=2,
+        on_ray=on_ray,
     )
     assert (fitted.shards, fitted.found) == (CHUNKS, 0)
     assert_same(fitted, level, RankerSettings())

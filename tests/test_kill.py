@@ -18,14 +18,14 @@ pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head
 DOCUMENTS, CHUNK = 480, 24
 
 
-def retag_arguments(tmp_path, bundle, table):
+def retag_arguments(tmp_path, bundle, table, workers=2):
     path = tmp_path / "docs.parquet"
     if not path.exists():
         write_texts(path, [f"SLOW text about sailing and knots, number {row}" for row in range(DOCUMENTS)])
     run_file = tmp_path / "retag.toml"
     run_file.write_text(
         f'[retag]\ndocuments = "{path}"\nbundle = "{bundle}"\ntable = "{table}"\n'
-        f"[cluster]\nworkers = 2\nchunk_documents = {CHUNK}\n"
+        f"[cluster]\nworkers = {workers}\nchunk_documents = {CHUNK}\n"
     )
     return ["-m", "raytagger.cli", "retag", str(run_file)]
 
@@ -89,9 +89,10 @@ def documents_of(units):
     return {row for start_row in starts for row in range(start_row, start_row + CHUNK)}
 
 
-def test_ctrl_c_leaves_a_state_that_the_same_command_takes_up(faulty, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])  # in its own process, and on Ray
+def test_ctrl_c_leaves_a_state_that_the_same_command_takes_up(faulty, tmp_path, workers):
     table = str(tmp_path / "tags")
-    arguments = retag_arguments(tmp_path, faulty, table)
+    arguments = retag_arguments(tmp_path, faulty, table, workers)
     process = start(arguments)
     wait_until(lambda: len(units_of(table)) >= 2, process=process)
     process.send_signal(signal.SIGINT)

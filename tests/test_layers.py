@@ -29,7 +29,14 @@ RANK = {room: rank for rank, rooms in RANKS.items() for room in rooms}
 RAY_ROOMS = {"fit", "stream", "recipes", "retag", "serve", "compare", "demo", "cli", "jobs"}
 TORCH_ROOMS = {"encoders", "objectives", "search"} | {room for room in RANK if RANK[room] >= RANK["bundle"]}
 LAZY_ROOMS = {"raytagger", "cli", "jobs", "demo"}
-LAZY_FILES = {"raytagger/bundle/kinds.py"}
+LAZY_FILES = {
+    "raytagger/bundle/kinds.py",
+    # What works on Ray is imported once it is known that Ray does the work: that takes longer than a small run.
+    "raytagger/stream/executor.py",
+    "raytagger/stream/run.py",
+    "raytagger/stream/count.py",
+    "raytagger/recipes/ofde.py",
+}
 REFUSED_NAMES = {"utils", "helpers", "common", "base", "manager"}
 FILE_LINES, FUNCTION_LINES, KERNEL_LINES = 400, 60, 150
 

@@ -16,8 +16,6 @@ from raytagger.store import Store, join, locked
 from raytagger.store.tags import DataFile, TagTable
 from tests.corpora import retag_run, write_texts
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
-
 TEXTS = [f"a text about bread and gardens, number {row}" for row in range(40)]
 
 

@@ -1,4 +1,4 @@
-"""The stream on a real Ray: equal to one process, nothing dropped."""
+"""Tagging into Parquet: equal to the bundle, nothing dropped."""
 
 import dataclasses
 import gzip
@@ -20,8 +20,6 @@ from raytagger.store import Store, join
 from raytagger.stream.output import tag_documents
 from tests.corpora import write_texts
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
-
 DOCUMENTS = [json.loads(line) for line in (SMALL / "docs.jsonl").read_text().splitlines()]
 
 
@@ -29,7 +27,7 @@ def tag_run(documents, splits=(), labels="", chunk=64, share=0.5, **source) -> R
     return RetagRun(
         RetagSettings(documents=str(documents), splits=splits, labels=labels),
         SourceSettings(max_reject_share=share, **source),
-        ClusterSettings(workers=2, chunk_documents=chunk),
+        ClusterSettings(chunk_documents=chunk),
     )
 
 
@@ -37,7 +35,7 @@ def rejects_of(output):
     return {row["doc_id"]: row["reason"] for row in pq.read_table(f"{output}.rejects.parquet").to_pylist()}
 
 
-def test_many_processes_equal_one(bundle, tmp_path):
+def test_it_tags_as_the_bundle_does(bundle, tmp_path):
     output = str(tmp_path / "tags.parquet")
     summary = tag_documents(bundle, tag_run(SMALL / "docs.jsonl", splits=("test",)), output, k=7)
     rows = pq.read_table(output).to_pylist()
@@ -114,17 +112,6 @@ def test_documents_that_raise_or_turn_to_nan_are_put_aside_and_all_others_tagged
     rejects = pq.read_table(f"{output}.rejects.parquet").to_pylist()
     assert "does not like this text" in rejects[0]["error"]
     assert "not finite" in rejects[2]["error"]
-
-
-def test_a_document_that_kills_its_process_is_found_and_all_others_tagged(faulty, tmp_path):
-    texts = [f"a text about weather, number {row}" for row in range(48)]
-    texts[21] = "KILL"
-    output = str(tmp_path / "tags.parquet")
-    summary = tag_documents(faulty, tag_run(write_texts(tmp_path / "docs.parquet", texts), chunk=16), output, k=3)
-    assert rejects_of(output) == {"d000021": "process_died"}
-    assert "signal 9" in pq.read_table(f"{output}.rejects.parquet").to_pylist()[0]["error"]
-    assert pq.read_table(output)["doc_id"].to_pylist() == [f"d{row:06d}" for row in range(48) if row != 21]
-    assert (summary.read, summary.tagged) == (48, 47)
 
 
 def test_too_many_rejects_stop_the_run_and_nothing_is_tagged_twice(faulty, tmp_path, monkeypatch):

@@ -1,26 +1,25 @@
 """OF-DE by Ray Train on two workers, its checkpoints in object storage; workers are really killed."""
 
 import dataclasses
-import json
 import os
 
-import numpy as np
 import pytest
 import torch
 from raytagger_killing import MakeDying
 
 import raytagger.recipes.ofde
-from raytagger.bundle import load, open_bundle
+from raytagger.bundle import load
 from raytagger.errors import SettingsError
-from raytagger.evaluate import Asked, evaluate
+from raytagger.fit.here import train_here
 from raytagger.fit.job import FitJob
-from raytagger.fit.run import Trained, run_uri, train
+from raytagger.fit.run import train
+from raytagger.fit.training import Trained, run_uri
 from raytagger.progress import silent, unsaid
 from raytagger.recipes.fit import fit
 from raytagger.recipes.ofde import make_task
 from raytagger.recipes.prepare import prepare, read_run_labels
 from raytagger.settings import ClusterSettings
-from raytagger.store import Store, join
+from raytagger.store import Store
 from tests.tiny import tiny_encoder, tiny_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
@@ -80,41 +79,14 @@ def test_places_may_be_relative(encoder, tmp_path, monkeypatch):
     assert load("models/ofde").bundle_id == fitted.version
 
 
-def test_a_fitted_bundle_tags_evaluates_and_takes_new_labels(encoder, bucket):
-    run = tiny_run(encoder, join(bucket, "ofde"), workers=1, frozen_layers=1)
-    said = []
-    fitted = fit(run, say=said.append)
-    assert any(line.startswith("training: ") for line in said)
-    opened = open_bundle(run.output.bundle, Store())
-    log = json.loads((opened.folder / "training.json").read_text())
-    assert (log["workers"], log["steps"]) == (1, 8)
-    tagger = load(run.output.bundle)
-    figures = evaluate(tagger, Store(), run.source, Asked())
-    assert figures["nDCG@5"] is not None
-    assert opened.manifest["kind"] == "dense"
-    assert fitted.trained_labels == len(opened.manifest["trained_labels"])
-    # A training that has ended is not trained again: the log, with the seconds that it took, is the same.
-    assert fit(run).version == fitted.version
-    labels = tagger.labels
-    more = dataclasses.replace(
-        labels,
-        ids=(*labels.ids, "new"),
-        titles=(*labels.titles, "Kites"),
-        texts=(*labels.texts, "Flying kites on a beach in the wind"),
-        parents=(*labels.parents, ()),
-        status=(*labels.status, "active"),
-        seen=None,
-    )
-    newer = tagger.with_labels(more)
-    text = "Flying kites on a beach in the wind"
-    assert newer.search(newer.encode([text]), len(more)).label_BK.shape == (1, len(more))
-    old = tagger.search(tagger.encode([text]), len(labels))
-    kept = newer.search(newer.encode([text]), len(labels), _without_last(len(more)))
-    assert kept.label_BK.tolist() == old.label_BK.tolist()
-
-
-def _without_last(count):
-    return np.arange(count) < count - 1
+def test_one_worker_trains_what_this_process_trains(prepared):
+    run, made = prepared
+    job = FitJob(made.uri, run.encoder, run.train, run.storage, False, True)
+    here = train_here(job, make_task, run_uri(run.output.bundle, "one", "here"), silent, unsaid)
+    on_ray = train_with(prepared, "one", make_task, 1)
+    assert here.state.step == on_ray.state.step == 8
+    for name, value in on_ray.weights.items():
+        torch.testing.assert_close(here.weights[name], value, rtol=0, atol=1e-6)
 
 
 def test_the_recipe_is_on_one_screen():

@@ -1,4 +1,4 @@
-"""XML0 from corpus to bundle, over the shared Ray: the base is fitted, and the encoder fine-tuned, on the way."""
+"""XML0 from corpus to bundle: the base is fitted, and the encoder fine-tuned, on the way."""
 
 import dataclasses
 
@@ -19,8 +19,6 @@ from raytagger.store.tags import TagTable
 from tests.corpora import STATIC, retag_run, write_texts
 from tests.tiny import tiny_encoder
 from tests.unit.test_xml0 import TEXTS, opened
-
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
 
 SOURCE = SourceSettings(documents=str(SMALL / "docs.jsonl"), labels=str(SMALL / "labels.jsonl"))
 
@@ -68,6 +66,7 @@ def test_a_second_fit_takes_the_base_as_it_is(made):
     assert {line.split(":")[0] for line in said if "made already" in line} == {"terms", "features", "tree"}
 
 
+@pytest.mark.s3
 def test_object_storage_gives_the_same_answers(made, bucket):
     uri = join(bucket, "xml0")
     run = small_run(uri)

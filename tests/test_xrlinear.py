@@ -1,4 +1,4 @@
-"""XR-Linear from corpus to bundle, over the shared Ray: what a user of the bundle relies on."""
+"""XR-Linear from corpus to bundle: what a user of the bundle relies on."""
 
 import dataclasses
 import json
@@ -32,8 +32,6 @@ from raytagger.store import Store, join
 from raytagger.store.tags import TagTable
 from tests.conftest import ROOT
 from tests.corpora import STATIC, retag_run, write_texts
-
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
 
 TEXTS = ["Prune plums in high summer.", "Sauerkraut needs salt, cabbage and patience.", "A loaf of sourdough bread"]
 DEEP = {"splits": 2, "leaf": 6, "embedding": "label2vec+pifa+text", "negatives": "tfn+man"}
@@ -149,6 +147,7 @@ def test_a_second_fit_takes_every_stage_as_it_is(flat):
     assert {line.split(":")[0] for line in said if "made already" in line} == {"terms", "features", "tree"}
 
 
+@pytest.mark.s3
 def test_object_storage_gives_the_same_bundle(flat, bucket):
     uri = join(bucket, "xrlinear")
     said: list[str] = []

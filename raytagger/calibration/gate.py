@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from raytagger.schema import BoolArray
@@ -44,6 +43,8 @@ def fit_gate(fact_PF: np.ndarray, right_P: BoolArray, weight_P: np.ndarray | Non
     right = float(weight_P @ right_P)
     wrong = total - right
     target_P = np.where(right_P, (right + 1) / (right + 2), 1 / (wrong + 2))
+
+    from scipy.optimize import minimize  # not on top: a tagger reads curves but fits none
 
     def loss_and_gradient(beta: np.ndarray) -> tuple[float, np.ndarray]:
         odds_P = x_PF @ beta[:-1] + beta[-1]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from raytagger.schema import BoolArray
@@ -45,6 +44,8 @@ def fit_platt(
     width = max(float(np.sqrt(share_P @ (exact_P - center) ** 2)), 1e-12)
     x_P2 = np.stack([(exact_P - center) / width, np.ones_like(exact_P)], axis=1)
     target_P = np.where(right_P, (right + 1) / (right + 2), 1 / (wrong + 2))
+
+    from scipy.optimize import minimize  # not on top: a tagger reads curves but fits none
 
     def loss_and_gradient(beta_2: np.ndarray) -> tuple[float, np.ndarray]:
         odds_P = x_P2 @ beta_2

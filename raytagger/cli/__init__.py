@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from raytagger.causes import VERBOSE
-from raytagger.cli.arguments import Json, RunFile, Set
+from raytagger.cli.arguments import Json, OnRay, RunFile, Set, with_ray
 from raytagger.cli.bundles import evaluate, explain, tag
 from raytagger.cli.corpus import corpus_app
 from raytagger.cli.imports import import_app
@@ -31,7 +31,7 @@ app.add_typer(import_app, name="import")
 
 
 @app.command()
-def fit(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None:
+def fit(run_file: RunFile, overrides: Set = None, on_ray: OnRay = False, as_json: Json = False) -> None:
     """Trains (or freezes) a tagger; the bundle lands at output.bundle.
 
     Example: raytagger fit jobs/frozen.toml --set output.bundle=s3://models/frozen
@@ -40,7 +40,7 @@ def fit(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None
     from raytagger.settings import FitRun, read_run
 
     with explained_errors(), shown_progress() as progress:
-        fitted = fit_run(read_run(run_file, FitRun, overrides or ()), progress, say)
+        fitted = fit_run(read_run(run_file, FitRun, with_ray(overrides, on_ray)), progress, say)
     for line in fitted.report.lines():
         say(line)
     show_json(fitted.as_dict()) if as_json else show(fitted.line())
@@ -51,7 +51,7 @@ for command in (tag, evaluate, explain):  # after `fit`, as help lists them
 
 
 @app.command()
-def retag(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None:
+def retag(run_file: RunFile, overrides: Set = None, on_ray: OnRay = False, as_json: Json = False) -> None:
     """Tags a whole corpus into the tag table, in one commit.
 
     Example: ray job submit --working-dir . -- python jobs/retag.py jobs/retag.toml
@@ -60,7 +60,7 @@ def retag(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> No
     from raytagger.settings import RetagRun, read_run
 
     with explained_errors(), shown_progress() as progress:
-        night = retag_run(read_run(run_file, RetagRun, overrides or ()), progress)
+        night = retag_run(read_run(run_file, RetagRun, with_ray(overrides, on_ray)), progress)
     show_json(night.as_dict()) if as_json else show(night.line())
 
 

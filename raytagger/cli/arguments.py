@@ -14,3 +14,9 @@ Documents = Annotated[str, typer.Option(help="File, folder or s3:// prefix.")]
 Labels = Annotated[str, typer.Option(help="A newer label set than the bundle's.")]
 Fields = Annotated[list[str] | None, typer.Option("--field", help="A column of the text; may be repeated.")]
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="A tag table, local or s3://.")]
+OnRay = Annotated[bool, typer.Option("--ray", help="On Ray, however small the input.")]
+
+
+def with_ray(overrides: list[str] | None, on_ray: bool) -> list[str]:
+    """The overrides of a run, which `--ray` joins."""
+    return [*(overrides or ()), *(["cluster.small_bytes=0"] if on_ray else [])]

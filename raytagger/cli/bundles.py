@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raytagger.cli.arguments import Bundle, Documents, Fields, Json, Labels, Set
+from raytagger.cli.arguments import Bundle, Documents, Fields, Json, Labels, OnRay, Set, with_ray
 from raytagger.console import explained_errors, show, show_json, shown_progress
 from raytagger.tables import figure_lines
 
@@ -23,6 +23,7 @@ def tag(
     k: Annotated[int, typer.Option(min=1, help="Labels a document.")] = 100,
     field: Fields = None,
     overrides: Set = None,
+    on_ray: OnRay = False,
     as_json: Json = False,
 ) -> None:
     """Tags documents into Parquet: doc_id, label_ids, scores, best first.
@@ -36,7 +37,7 @@ def tag(
     with explained_errors(), shown_progress() as progress:
         # `--set` reaches source.*, cluster.* and storage.*, as in a run file.
         values = {"retag": asked, "source": {"fields": field or []}}
-        run = make_run(values, RetagRun, overrides or (), "options")
+        run = make_run(values, RetagRun, with_ray(overrides, on_ray), "options")
         summary = tag_documents(bundle, run, output, k, progress)
     facts = {
         "output": output,

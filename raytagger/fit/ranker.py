@@ -1,4 +1,4 @@
-"""The rankers of a level, trained by Ray tasks: a task trains some chunks and stores their weights as a shard.
+"""The rankers of a level, a shard at a time: a task of Ray or a thread trains some chunks and stores their weights.
 
     level ── cut by work ──▶ shards ── train, store ──▶ read in order ──▶ weights
 
@@ -11,15 +11,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import ray
 import scipy.sparse as sp
-from ray.exceptions import RayError
 
 from raytagger.causes import own_error
 from raytagger.progress import Progress, silent, unsaid
@@ -68,12 +67,13 @@ def fit_level(
     folder: str,
     *,
     cost: sp.csr_matrix | None = None,
+    on_ray: bool = False,
     workers: int = 0,
     shard_work: float = SHARD_WORK,
     progress: Progress = silent,
     say: Callable[[str], None] = unsaid,
 ) -> LevelWeights:
-    """Trains the rankers of a level on the connected Ray; the weights are those of `train_level`, bit by bit.
+    """Trains the rankers of a level; the weights are those of `train_level`, bit by bit.
 
     That holds among machines whose processors fuse products with sums, or among those that do not.
 
@@ -87,7 +87,8 @@ def fit_level(
         store: that all workers reach.
         folder: where shards are kept; runs may share it.
         cost: CSR (N, places) with gold's entries, or None.
-        workers: tasks at a time; 0: as many as the cluster has CPUs.
+        on_ray: by tasks on the connected Ray; else by threads of this process.
+        workers: shards at a time; 0: as many as the CPUs carry.
         shard_work: products that one pass over a shard takes at most; another value cuts other shards.
         progress: told of places.
         say: told what is found.
@@ -102,9 +103,13 @@ def fit_level(
     uris = [join(absolute(folder), name) for name in name_shards(arrays, spans, settings)]
     missing = [number for number, there in enumerate(at_once(store.exists, uris)) if not there]
     say(f"rankers: {len(arrays.offset) - 1:,} chunks in {len(spans)} shards, {len(spans) - len(missing)} found")
-    _train_missing(
-        arrays, settings, store, [(spans[number], uris[number]) for number in missing], workers, progress
-    )
+    shards = [(spans[number], uris[number]) for number in missing]
+    trained = (_train_on_ray if on_ray else _train_here)(Shards(arrays, settings, store, shards), workers)
+    done, total = 0, sum(_places(arrays, span) for span, _ in shards)
+    progress("rankers", 0, total)
+    for span in trained:
+        done += _places(arrays, span)
+        progress("rankers", done, total)
     weights = ChunkWeights.join(at_once(lambda uri: read_shard(store, uri), uris))
     dense = None if doc_NE is None else weights.dense_PE
     return LevelWeights(weights.matrix(), dense, len(spans), len(spans) - len(missing))
@@ -139,48 +144,52 @@ def write_shard(store: Store, uri: str, weights: ChunkWeights) -> None:
     store.write_bytes(uri, buffer.getvalue())
 
 
-def _train_missing(
-    arrays: LevelArrays,
-    settings: RankerSettings,
-    store: Store,
-    shards: list[tuple[range, str]],
-    workers: int,
-    progress: Progress,
-) -> None:
-    total = sum(_places(arrays, span) for span, _ in shards)
-    done, waiting, running = 0, list(reversed(shards)), dict[Any, range]()
-    progress("rankers", 0, total)
-    if not shards:
+@dataclass(frozen=True)
+class Shards:
+    """What is to be trained: chunks of a level, and where their weights go."""
+
+    arrays: LevelArrays
+    settings: RankerSettings
+    store: Store
+    shards: list[tuple[range, str]]
+
+
+def _train_here(level: Shards, workers: int) -> Iterator[range]:
+    """The spans of shards, each when it is stored. The kernels leave Python's lock to the other threads."""
+    arrays, settings, store = level.arrays, level.settings, level.store
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        yield from pool.map(lambda shard: _train_shard(arrays, shard[0], shard[1], settings, store), level.shards)
+
+
+def _train_on_ray(level: Shards, workers: int) -> Iterator[range]:
+    """The spans of shards, each when it is stored."""
+    import ray
+    from ray.exceptions import RayError
+
+    waiting, running = list(reversed(level.shards)), dict[Any, range]()
+    if not waiting:
         return
-    shared = ray.put(arrays)
+    task, shared = ray.remote(num_cpus=1)(_train_shard), ray.put(level.arrays)
     at_a_time = workers or TASKS_A_CPU * max(int(ray.cluster_resources().get("CPU", 1)), 1)
-    with _own_errors():
-        while waiting or running:
-            while waiting and len(running) < at_a_time:
-                span, uri = waiting.pop()
-                running[_train_shard.remote(shared, span, settings, store, uri)] = span
-            ended, _ = ray.wait(list(running))
+    while waiting or running:
+        while waiting and len(running) < at_a_time:
+            span, uri = waiting.pop()
+            running[task.remote(shared, span, uri, level.settings, level.store)] = span
+        ended, _ = ray.wait(list(running))
+        try:
             ray.get(ended)
-            done += sum(_places(arrays, running.pop(task)) for task in ended)
-            progress("rankers", done, total)
+        except RayError as error:
+            cause = own_error(error)
+            if cause is None:
+                raise
+            raise cause from None
+        yield from (running.pop(done) for done in ended)
 
 
-@ray.remote(num_cpus=1)
-def _train_shard(arrays: LevelArrays, span: range, settings: RankerSettings, store: Store, uri: str) -> None:
+def _train_shard(arrays: LevelArrays, span: range, uri: str, settings: RankerSettings, store: Store) -> range:
     write_shard(store, uri, train_chunks(arrays, span, settings))
+    return span
 
 
 def _places(arrays: LevelArrays, span: range) -> int:
     return int(arrays.offset[span.stop] - arrays.offset[span.start])
-
-
-@contextmanager
-def _own_errors() -> Iterator[None]:
-    """Our own error instead of the one that Ray wraps it in."""
-    try:
-        yield
-    except RayError as error:
-        cause = own_error(error)
-        if cause is None:
-            raise
-        raise cause from None

@@ -7,14 +7,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
 import ray.train.torch
-import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -22,25 +20,15 @@ from raytagger.encoders.locate import cache_folder
 from raytagger.encoders.transformer import pick_device
 from raytagger.errors import CapacityError, RaytaggerError
 from raytagger.fit.board import Board, reading
-from raytagger.fit.checkpoint import State, Weights, read_state, read_weights
-from raytagger.fit.inputs import Inputs
+from raytagger.fit.checkpoint import read_state, read_weights
 from raytagger.fit.job import FitJob, Place
-from raytagger.fit.loop import Loop, Task
+from raytagger.fit.loop import Loop
+from raytagger.fit.training import MakeTask, Trained, fetch_inputs
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.settings import ClusterSettings
-from raytagger.store import Store, is_s3, join
+from raytagger.store import Store, is_s3
 
 ATTEMPTS = 3  # after a worker's death, from the last checkpoint
-MakeTask = Callable[[FitJob, Place, Inputs, Path], Task]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training made: the chosen weights by name, and its state with the log of evaluations."""
-
-    weights: Weights
-    state: State
-    workers: int
 
 
 def train(
@@ -123,7 +111,7 @@ def _work(config: dict[str, Any]) -> None:
     place = _place(job)
     cache = cache_folder() / "training" / config["name"]
     try:
-        task = config["make_task"](job, place, _fetch_inputs(job, place, cache), cache)
+        task = config["make_task"](job, place, fetch_inputs(job, place, cache), cache)
     except RaytaggerError as error:
         # The same for all workers and every attempt: trying again would not help.
         ray.get(board.write.remote("failure", error))
@@ -165,25 +153,6 @@ def _place(job: FitJob) -> Place:
     )
 
 
-def _fetch_inputs(job: FitJob, place: Place, cache: Path) -> Inputs:
-    """The inputs as local files: where they are, or downloaded once a node."""
-    if not is_s3(job.inputs):
-        return Inputs.load(Path(job.inputs))
-    folder = cache / "inputs"
-    if place.local_rank == 0 and not folder.is_dir():
-        arriving = Path(tempfile.mkdtemp(dir=_made(cache)))
-        Store(job.storage).download(job.inputs, arriving)
-        arriving.rename(folder)
-    if place.workers > 1:
-        torch.distributed.barrier()
-    return Inputs.load(folder)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _report(figures: dict[str, Any], write: Callable[[Path], None]) -> None:
     """To Ray Train: a barrier of all workers, the checkpoint from the first."""
     if ray.train.get_context().get_world_rank():
@@ -192,8 +161,3 @@ def _report(figures: dict[str, Any], write: Callable[[Path], None]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder))
         ray.train.report(figures, checkpoint=Checkpoint.from_directory(folder))
-
-
-def run_uri(bundle: str, key: str, workers: int) -> str:
-    """Where a run's checkpoints lie: beside the bundle's versions, named by what decides the result."""
-    return join(bundle, "training", f"{key}-{workers}")

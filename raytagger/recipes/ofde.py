@@ -29,17 +29,19 @@ from raytagger.encoders import load_encoder, save_encoder
 from raytagger.errors import SettingsError
 from raytagger.fit.checkpoint import set_weights
 from raytagger.fit.guard import check_guard
+from raytagger.fit.here import train_here
 from raytagger.fit.inputs import Inputs
 from raytagger.fit.job import FitJob, Place
 from raytagger.fit.onesided import OneSidedTask, build_module, project
-from raytagger.fit.run import Trained, count_workers, run_uri, train
+from raytagger.fit.training import Trained, run_uri
 from raytagger.objectives.losses import find_loss
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, check_places, index_labels
 from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
+from raytagger.recipes.reading import corpus_bytes
 from raytagger.settings import FitRun, fingerprint, to_values
 from raytagger.store import Store, absolute
-from raytagger.stream.cluster import connected
+from raytagger.stream.executor import at_work, ray_is_up
 
 
 def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:
@@ -55,14 +57,23 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     prepared = prepare(run, store, labels, progress, say)
     say(_story(prepared.inputs))
     job = _job(run, prepared)
-    with connected(run.cluster):
+    with at_work(run.cluster, corpus_bytes(run, store)):
         key = fingerprint(job.train, inputs=job.inputs, encoder=run.encoder, labels=run.labels)
-        uri = run_uri(absolute(run.output.bundle), key, count_workers(run.cluster))
-        trained = train(job, make_task, uri, run.cluster, progress, say)
+        trained = _train(run, job, key, progress, say)
     version = _publish(run, store, labels, prepared, job, trained)
     count = int(prepared.inputs.trained_L.sum())
     seconds = time.perf_counter() - started
     return Fitted(run.output.bundle, version, len(labels), count, prepared.encoded, prepared.report, seconds)
+
+
+def _train(run: FitRun, job: FitJob, key: str, progress: Progress, say: Callable[[str], None]) -> Trained:
+    bundle = absolute(run.output.bundle)
+    if not ray_is_up():
+        return train_here(job, make_task, run_uri(bundle, key, "here"), progress, say)
+    from raytagger.fit.run import count_workers, train
+
+    uri = run_uri(bundle, key, count_workers(run.cluster))
+    return train(job, make_task, uri, run.cluster, progress, say)
 
 
 def _job(run: FitRun, prepared: Prepared) -> FitJob:

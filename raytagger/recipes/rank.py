@@ -35,6 +35,7 @@ from raytagger.search.ranker import (
 )
 from raytagger.settings import FitRun, TreeSettings
 from raytagger.store import absolute, join
+from raytagger.stream.executor import ray_is_up
 
 NEGATIVES = ("tfn", "man", "tfn+man")
 EMBEDDINGS = ("pifa", "label2vec", "text")
@@ -93,6 +94,7 @@ def rank_tree(shop: Workshop, seed: int, vectors: bool, folder: Path) -> None:
             shop.store,
             absolute(join(run.output.bundle, "training", "ranker")),
             cost=None if costs is None else costs[level],
+            on_ray=ray_is_up(),
             progress=shop.progress,
             say=shop.say,
         )

@@ -77,3 +77,8 @@ def to_matrix(gold: list[list[int]], labels: int) -> sp.csr_matrix:
 def corpus_files(run: FitRun, store: Store) -> list[tuple[str, int, str]]:
     """Names, sizes and times of the corpus's files, for fingerprints."""
     return [(entry.uri, entry.size, entry.stamp) for entry in list_documents(store, run.source)]
+
+
+def corpus_bytes(run: FitRun, store: Store) -> int:
+    """What decides whether a run is small enough for this process alone."""
+    return sum(entry.size for entry in list_documents(store, run.source))

@@ -38,6 +38,7 @@ from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, check_places, embed_labels
 from raytagger.recipes.rank import EMBEDDINGS, NEGATIVES, rank_tree, ranker_settings
+from raytagger.recipes.reading import corpus_bytes
 from raytagger.recipes.stages import Stages
 from raytagger.recipes.text_path import DOCUMENTS_AT_MOST, TextSide, fit_scale
 from raytagger.recipes.workshop import STAGES, Workshop
@@ -48,7 +49,7 @@ from raytagger.search.ranker import columns
 from raytagger.search.transforms import scoring
 from raytagger.settings import FitRun, fingerprint, to_values
 from raytagger.store import Store, join
-from raytagger.stream.cluster import connected
+from raytagger.stream.executor import at_work
 
 DEPTH = 100  # labels named for each validation document
 
@@ -65,7 +66,7 @@ def fit_xrlinear(run: FitRun, progress: Progress = silent, say: Callable[[str], 
     labels = read_labels(store, run.source.labels, run.source.format)
     stages = Stages(store, join(run.output.bundle, "training"), say)
     shop = Workshop(run, store, labels, stages, CorpusReport(labels), progress, say)
-    with connected(run.cluster):
+    with at_work(run.cluster, corpus_bytes(run, store)):
         say(_story(shop))
         trees = [_make_tree(shop, number) for number in range(len(reads_vectors(run.tree)))]
         version = _publish(shop, trees)

@@ -23,6 +23,7 @@ from raytagger.store import FileEntry, Store, join, locked, placed
 from raytagger.store.tags import TagTable
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary, tag_stream
+from raytagger.stream.units import UNITS
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], ve
         ),
         files=stamps,
         versions=versions,
-        chunk=run.cluster.chunk_documents,
+        chunk=[UNITS, run.cluster.chunk_documents],
     )
 
 

@@ -1,6 +1,6 @@
-"""Terms of a corpus that does not fit memory, counted by Ray Data.
+"""Terms of a corpus that does not fit memory, counted unit by unit, on Ray or in this process.
 
-    files ── read ──▶ units ── count some ──▶ counts ── merge some ──▶ counts ── the driver merges the rest
+    files ── read ──▶ units ── count some ──▶ counts ── merge ──▶ counts
 
 Counts are sums over documents, so that neither the order of the units nor who merges what changes the result.
 """
@@ -9,30 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute
-import ray.data
 
-from raytagger.corpus import list_documents, read_file, select_splits
+from raytagger.corpus import list_documents, select_splits
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
 from raytagger.settings import FitRun
-from raytagger.store import FileEntry, Store, placed
-from raytagger.stream.cluster import READER_CPUS, READERS, connected, one_row_blocks, own_errors
-from raytagger.vectors import CountedTerms, TermCounts
-
-COUNTED, MERGED = 4, 8  # units that one task counts, and counts that one task merges
-MERGER_CPUS = 0.5  # unlike what counting takes, or Ray Data would make one stage of both
-DTYPES: dict[str, Any] = {
-    "word_byte": np.uint8,
-    "word_start_W1": np.int64,
-    "word_frequency_W": np.int64,
-    "pair_key_P": np.uint64,
-    "pair_frequency_P": np.int32,
-}
+from raytagger.store import Store, placed
+from raytagger.stream.executor import at_work, ray_is_up
+from raytagger.stream.reading import Files, group_files, read_group
+from raytagger.vectors import TermCounts
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
@@ -50,13 +38,13 @@ def count_terms(run: FitRun, progress: Progress = silent) -> TermCounts:
         CorpusError: there is no document, or a file is damaged.
     """
     run = placed(run)
-    files = list_documents(Store(run.storage), run.source)
-    total = _Part(TermCounts(run.terms.ngrams), has_splits=False)
+    files = group_files(list_documents(Store(run.storage), run.source))
+    total = Part.empty(run)
     read = 0
-    with connected(run.cluster), one_row_blocks(), own_errors("no worker can count the corpus"):
-        for row in _stream(run, files).iter_rows():
-            read += row["texts"]
-            total = total.joined(_unpack(row))
+    with at_work(run.cluster, files.size):
+        for part in _counted(run, files):
+            read += part.counts.texts
+            total = total.joined(part)
             progress("counting", read)
     if not total.counts.texts:
         raise CorpusError(
@@ -67,84 +55,62 @@ def count_terms(run: FitRun, progress: Progress = silent) -> TermCounts:
     return total.counts
 
 
+def _counted(run: FitRun, files: Files) -> Iterator[Part]:
+    if not ray_is_up():
+        return count_parts(run, files)
+    from raytagger.stream import count_on_ray
+
+    return count_on_ray.count_parts(run, files)
+
+
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """Counts of some units: of their training documents where any document has a split, else of all of them."""
 
     counts: TermCounts
     has_splits: bool
 
-    def joined(self, other: _Part) -> _Part:
+    @staticmethod
+    def empty(run: FitRun, has_splits: bool = False) -> Part:
+        """Nothing counted so far."""
+        return Part(TermCounts(run.terms.ngrams), has_splits)
+
+    def joined(self, other: Part) -> Part:
         """Both; but what was counted for want of splits does not count once there are any."""
         if self.has_splits != other.has_splits:
             return self if self.has_splits else other
         self.counts.merge(other.counts)
         return self
 
-
-@dataclass(frozen=True)
-class _Reader:
-    """The read stage as a picklable callable: rows `texts`, `has_splits`."""
-
-    run: FitRun
-    files: list[FileEntry]
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        store, source = Store(self.run.storage), self.run.source
-        for number in batch["item"].to_pylist():
-            for chunk in read_file(store, self.files[number], source, self.run.cluster.chunk_documents):
-                documents = chunk.documents
-                has_splits = bool(pc.any(pc.is_valid(documents["split"])).as_py())
-                if has_splits:
-                    documents = select_splits(documents, (source.train_split,))
-                texts = pa.array([documents["text"].to_pylist()], pa.list_(pa.large_string()))
-                yield pa.table({"texts": texts, "has_splits": [has_splits]})
+    def with_texts(self, run: FitRun, texts: Texts) -> Part:
+        """This and the texts of a unit, under the same rule."""
+        part = self if self.has_splits or not texts.has_splits else Part.empty(run, has_splits=True)
+        if texts.has_splits == part.has_splits:
+            part.counts.add(texts.texts)
+        return part
 
 
-@dataclass(frozen=True)
-class _Counter:
-    """The count stage as a picklable callable."""
+class Texts(NamedTuple):
+    """The texts of a unit: of its training documents where any of its documents has a split, else of all."""
 
-    ngrams: int
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        part = _Part(TermCounts(self.ngrams), has_splits=False)
-        for row in batch.to_pylist():
-            if row["has_splits"] and not part.has_splits:
-                part = _Part(TermCounts(self.ngrams), has_splits=True)
-            if row["has_splits"] == part.has_splits:
-                part.counts.add(row["texts"])
-        return _pack(part)
+    texts: list[str]
+    has_splits: bool
 
 
-def _stream(run: FitRun, files: list[FileEntry]) -> ray.data.Dataset:
-    numbers = ray.data.from_items(list(range(len(files))), override_num_blocks=len(files))
-    readers = ray.data.TaskPoolStrategy(size=min(READERS, len(files)))
-    counters = ray.data.TaskPoolStrategy(size=run.cluster.workers or None)
-    units = numbers.map_batches(
-        _Reader(run, files), batch_size=1, batch_format="pyarrow", num_cpus=READER_CPUS, compute=readers
-    )
-    counts = units.map_batches(
-        _Counter(run.terms.ngrams), batch_size=COUNTED, batch_format="pyarrow", compute=counters
-    )
-    return counts.map_batches(_merge, batch_size=MERGED, batch_format="pyarrow", num_cpus=MERGER_CPUS)
+def read_texts(run: FitRun, files: Files, group: range) -> Iterator[Texts]:
+    """The texts of a group of files, unit by unit."""
+    for unit in read_group(Store(run.storage), files, group, run.source, run.cluster.chunk_documents):
+        documents = unit.documents
+        has_splits = bool(pc.any(pc.is_valid(documents["split"])).as_py())
+        if has_splits:
+            documents = select_splits(documents, (run.source.train_split,))
+        yield Texts(documents["text"].to_pylist(), has_splits)
 
 
-def _merge(batch: pa.Table) -> pa.Table:
-    first, *rest = map(_unpack, batch.to_pylist())
-    for part in rest:
-        first = first.joined(part)
-    return _pack(first)
-
-
-def _pack(part: _Part) -> pa.Table:
-    counted = part.counts.counted()
-    arrays = {name: pa.array([getattr(counted, name).tobytes()], pa.large_binary()) for name in DTYPES}
-    facts = {"texts": counted.texts, "ngrams": counted.ngrams, "has_splits": part.has_splits}
-    return pa.table({name: [value] for name, value in facts.items()} | arrays)
-
-
-def _unpack(row: dict[str, Any]) -> _Part:
-    arrays: dict[str, Any] = {name: np.frombuffer(row[name], dtype) for name, dtype in DTYPES.items()}
-    counted = CountedTerms(row["texts"], row["ngrams"], **arrays)
-    return _Part(TermCounts.from_counted(counted), row["has_splits"])
+def count_parts(run: FitRun, files: Files) -> Iterator[Part]:
+    """Counts in this process, a part a group of files."""
+    for group in files.groups:
+        part = Part.empty(run)
+        for texts in read_texts(run, files, group):
+            part = part.with_texts(run, texts)
+        yield part

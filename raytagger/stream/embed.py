@@ -30,7 +30,7 @@ from raytagger.settings import EncoderSettings, FitRun, StorageSettings
 from raytagger.store import Store, check_writable, join, parent, placed
 from raytagger.stream.bisect import ProcessDiedError, Tagged, tag_bisecting
 from raytagger.stream.cluster import connected, one_row_blocks, own_errors, share_out
-from raytagger.stream.stage import DEATHS_BEFORE_ISOLATION, Ledger
+from raytagger.stream.on_ray import DEATHS_BEFORE_ISOLATION, Ledger
 
 SLABS_A_WORKER = 4  # so that no worker waits long for the last one
 SLAB_TEXTS_AT_LEAST = 64  # a worker that loads 14 GB for fewer costs more than it saves

@@ -9,6 +9,7 @@ from raytagger.corpus import LabelSet, read_labels
 from raytagger.errors import CorpusError
 from raytagger.settings import ClusterSettings, SourceSettings, StorageSettings, fingerprint
 from raytagger.store import FileEntry, Store
+from raytagger.stream.units import UNITS
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class TagJob:
             "provenance": {},
         }
         what = replace(self, source=source, **places)
-        return fingerprint(what, bundle=bundle_id, files=stamps, chunk=self.cluster.chunk_documents)
+        return fingerprint(what, bundle=bundle_id, files=stamps, chunk=[UNITS, self.cluster.chunk_documents])
 
 
 def read_job_labels(store: Store, uri: str, label_set: str) -> LabelSet:

@@ -1,30 +1,27 @@
-"""A corpus through a tagger, as a Ray Data stream of units.
+"""A corpus through a tagger, as a stream of units.
 
     files ── read ──▶ units ── tag ──▶ markers ──▶ the driver counts them
 
-Each arrow is a Ray Data stage with back-pressure; documents never pass through the driver.
+On Ray (`on_ray.py`), or in this process (`here.py`) where there is little to do.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import ModuleType
 
-import pyarrow as pa
-import ray.data
-
-from raytagger.corpus import list_documents, read_file, select_splits
+from raytagger.corpus import list_documents
 from raytagger.errors import CorpusError, RejectsError
 from raytagger.progress import Progress, silent
 from raytagger.settings import SourceSettings
-from raytagger.store import FileEntry, Store
-from raytagger.stream.cluster import READER_CPUS, READERS, connected, one_row_blocks, own_errors, share_out
+from raytagger.store import Store
+from raytagger.stream import here
+from raytagger.stream.executor import at_work, ray_is_up
 from raytagger.stream.job import TagJob
-from raytagger.stream.stage import Ledger, TagStage, to_ipc
-from raytagger.stream.units import Done, finished_units, unit_name
+from raytagger.stream.reading import group_files
+from raytagger.stream.units import Done, finished_units
 
 
 @dataclass
@@ -89,14 +86,14 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
         CorpusError: no document is there to tag, or a file is damaged.
     """
     store, summary, started = Store(job.storage), TagSummary(), time.perf_counter()
-    files = list_documents(store, job.source)
+    files = group_files(list_documents(store, job.source))
     for done in finished_units(store, job.markers):
         summary.add(done)
     summary.resumed_units, summary.tagged_before = len(summary.units), summary.tagged
     finished = {done.unit for done in summary.units}
     progress("tagging", summary.read)
-    with connected(job.cluster):
-        for done in _stream(job, files, frozenset(finished)):
+    with at_work(job.cluster, files.size):
+        for done in _executor().tag_units(job, files, frozenset(finished)):
             summary.add(done)
             summary.tagged_now += done.rows
             progress("tagging", summary.read)
@@ -112,60 +109,12 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
     return summary
 
 
-def read_units(job: TagJob, files: list[FileEntry], finished: frozenset[str], number: int) -> Iterator[pa.Table]:
-    """The units of one file that are not finished yet, one row each."""
-    store, source = Store(job.storage), job.source
-    for chunk in read_file(store, files[number], source, job.cluster.chunk_documents):
-        unit = unit_name(number, chunk.start)
-        documents = select_splits(chunk.documents, job.splits)
-        if unit in finished or not len(documents) + len(chunk.rejects):
-            continue
-        wanted = documents.select(["doc_id", "text", *source.columns])
-        yield pa.table(
-            {
-                "unit": [unit],
-                "documents": pa.array([to_ipc(wanted)], pa.large_binary()),
-                "rejects": pa.array([to_ipc(chunk.rejects)], pa.large_binary()),
-            }
-        )
-    store.check_unchanged(files[number])
+def _executor() -> ModuleType:
+    if not ray_is_up():
+        return here
+    from raytagger.stream import on_ray
 
-
-def _stream(job: TagJob, files: list[FileEntry], finished: frozenset[str]) -> Iterator[Done]:
-    with one_row_blocks():
-        numbers = ray.data.from_items(list(range(len(files))), override_num_blocks=len(files))
-        units = numbers.map_batches(
-            _Reader(job, files, finished),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=READER_CPUS,
-            compute=ray.data.TaskPoolStrategy(size=min(READERS, len(files))),
-        )
-        workers, resources = share_out(job.cluster)
-        markers = units.map_batches(
-            TagStage,
-            fn_constructor_args=(job, Ledger.remote()),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
-            **resources,
-        )
-        with own_errors("no worker can load the bundle"):
-            for row in markers.iter_rows():
-                yield Done(**json.loads(row["done"]))
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """The read stage as a picklable callable."""
-
-    job: TagJob
-    files: list[FileEntry]
-    finished: frozenset[str]
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        for number in batch["item"].to_pylist():
-            yield from read_units(self.job, self.files, self.finished, number)
+    return on_ray
 
 
 def check_rejects(summary: TagSummary, source: SourceSettings) -> None:

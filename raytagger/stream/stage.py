@@ -1,17 +1,14 @@
-"""The tag stage: an actor holds a tagger, takes units, writes them, and puts aside what cannot be tagged."""
+"""The tag stage: a worker holds a tagger, takes units, writes them, and puts aside what cannot be tagged."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import ray
 
 from raytagger.bundle import load
 from raytagger.schema import PAD, Scores
@@ -19,36 +16,26 @@ from raytagger.store import Store
 from raytagger.stream.bisect import SUSPECTS, Tagged, tag_bisecting
 from raytagger.stream.isolate import IsolatedTagger
 from raytagger.stream.job import TagJob, read_job_labels
-from raytagger.stream.units import finish_unit
+from raytagger.stream.reading import Unit
+from raytagger.stream.units import Done, finish_unit
 
-DEATHS_BEFORE_ISOLATION = 2
 
+class Ledger(Protocol):
+    """Knows which units are being tagged, and which of them are better tagged in a process of their own."""
 
-@ray.remote(num_cpus=0)
-class Ledger:
-    """Knows which units are being tagged, and how often each has killed its worker."""
-
-    def __init__(self) -> None:
-        self._begun: dict[str, int] = {}
-
-    def begin(self, unit: str) -> int:
-        """Notes that a unit is begun; how often it was begun before without an end."""
-        deaths = self._begun.get(unit, 0)
-        self._begun[unit] = deaths + 1
-        return deaths
+    def begin(self, unit: str) -> bool:
+        """Notes that a unit is begun; whether it has killed its worker before."""
+        ...
 
     def end(self, unit: str) -> None:
         """Notes that a unit is done."""
-        self._begun.pop(unit, None)
+        ...
 
 
-class TagStage:
-    """A worker of the stream: one call tags one unit.
+class UnitTagger:
+    """Tags units, one a call, wherever it stands: in an actor of Ray or in this process."""
 
-    Input rows: `unit`, `documents` and `rejects` (Arrow IPC). Output rows: `unit`, `done` (the marker's JSON).
-    """
-
-    def __init__(self, job: TagJob, ledger: Any) -> None:
+    def __init__(self, job: TagJob, ledger: Ledger) -> None:
         self._job, self._ledger = job, ledger
         self._store = Store(job.storage)
         self._tagger = load(job.bundle, self._store)
@@ -56,18 +43,14 @@ class TagStage:
             self._tagger = self._tagger.with_labels(read_job_labels(self._store, job.labels, job.label_set))
         self._label_ids = np.array(self._tagger.labels.ids, object)
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """Tags the units of a batch."""
-        rows = batch.to_pylist()
-        return pa.table({"unit": [row["unit"] for row in rows], "done": [self._tag_unit(row) for row in rows]})
-
-    def _tag_unit(self, row: dict[str, Any]) -> str:
-        unit, documents = row["unit"], from_ipc(row["documents"])
-        deaths: int = ray.get(self._ledger.begin.remote(unit))  # pyright: ignore[reportAssignmentType] - of an untyped handle
+    def tag(self, unit: Unit) -> Done:
+        """Tags and writes a unit; gives its marker."""
+        documents = unit.documents
+        fatal = self._ledger.begin(unit.name)
         texts: list[str] = documents["text"].to_pylist()
-        tagged = self._tag_isolated(texts) if deaths >= DEATHS_BEFORE_ISOLATION else tag_bisecting(self._tag, texts)
+        tagged = self._tag_isolated(texts) if fatal else tag_bisecting(self._tag, texts)
         rejects = [
-            *from_ipc(row["rejects"]).drop_columns(["run_id"]).to_pylist(),
+            *unit.rejects.drop_columns(["run_id"]).to_pylist(),
             *(
                 {
                     "doc_id": documents["doc_id"][bad.row].as_py(),
@@ -78,11 +61,11 @@ class TagStage:
                 for bad in tagged.rejected
             ),
         ]
-        facts = {"unit": unit, "rejects": rejects, "cut": tagged.cut}
+        facts = {"unit": unit.name, "rejects": rejects, "cut": tagged.cut}
         table = self._table(documents, texts, tagged)
         done = finish_unit(self._store, self._job.data, self._job.markers, table, facts)
-        ray.get(self._ledger.end.remote(unit))
-        return json.dumps(asdict(done))
+        self._ledger.end(unit.name)
+        return done
 
     def _tag(self, texts: Sequence[str]) -> tuple[Scores, int]:
         features = self._tagger.encode(texts)
@@ -130,17 +113,3 @@ def as_lists(scores: Scores, label_ids: np.ndarray) -> tuple[pa.Array, pa.Array]
 def text_hash(text: str) -> str:
     """Thirty-two hex digits of a text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def to_ipc(table: pa.Table) -> bytes:
-    """A table as one Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def from_ipc(data: bytes) -> pa.Table:
-    """Reads what `to_ipc` wrote."""
-    with pa.ipc.open_stream(data) as reader:
-        return reader.read_all()

@@ -1,4 +1,4 @@
-"""Units of work: consecutive documents of one file, tagged and written as one, and the marker that says so.
+"""Units of work: consecutive documents, tagged and written as one, and the marker that says so.
 
     DATA/<unit>-<attempt>.parquet     written first, under a name that no other attempt uses
     MARKERS/<unit>.json               created last, once: the first attempt to finish owns the unit
@@ -20,13 +20,15 @@ import pyarrow.parquet as pq
 
 from raytagger.store import Store, at_once, join
 
+UNITS = 2  # raised when the same documents are cut into other units: a part of the run's fingerprint
+
 
 @dataclass(frozen=True)
 class Done:
     """The marker of a finished unit.
 
     Attributes:
-        unit: `<file number>-<first row>`.
+        unit: `<number of its first file>-<first row in that>`.
         path: the data file below DATA, "" where every document was rejected.
         size: its bytes.
         rows: documents in it.

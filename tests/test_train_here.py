@@ -1,0 +1,88 @@
+"""OF-DE in this process: interrupted and taken up, and what a user of the bundle relies on."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from raytagger.bundle import load, open_bundle
+from raytagger.evaluate import Asked, evaluate
+from raytagger.fit.here import train_here
+from raytagger.fit.job import FitJob
+from raytagger.progress import silent, unsaid
+from raytagger.recipes.fit import fit
+from raytagger.recipes.ofde import make_task
+from raytagger.recipes.prepare import prepare, read_run_labels
+from raytagger.store import Store, join
+from tests.tiny import tiny_encoder, tiny_run
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return tiny_encoder(tmp_path_factory.mktemp("tiny"))
+
+
+def test_an_interrupted_training_goes_on_and_changes_nothing(encoder, tmp_path):
+    run = tiny_run(encoder, str(tmp_path / "bundle"))
+    made = prepare(run, Store(), read_run_labels(run, Store()), silent, unsaid)
+    job = FitJob(made.uri, run.encoder, run.train, run.storage, False, True)
+    undisturbed = train_here(job, make_task, str(tmp_path / "undisturbed"), silent, unsaid)
+    uri, steps = str(tmp_path / "interrupted"), list[int]()
+
+    def interrupt(stage, done, total=None):
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_here(job, make_task, uri, interrupt, unsaid)
+    resumed = train_here(job, make_task, uri, lambda stage, done, total=None: steps.append(done), unsaid)
+    assert steps == [5, 6, 7, 8], "steps before the last checkpoint were taken again"
+    for name, value in undisturbed.weights.items():
+        torch.testing.assert_close(resumed.weights[name], value, rtol=0, atol=1e-6)
+    assert len(list((tmp_path / "interrupted").iterdir())) == 2, "older checkpoints are kept"
+    again = train_here(job, refuse, uri, silent, unsaid)
+    assert again.state == resumed.state
+
+
+def refuse(*_):
+    raise AssertionError("a training that has ended makes no task")
+
+
+@pytest.mark.s3
+def test_a_fitted_bundle_tags_evaluates_and_takes_new_labels(encoder, bucket):
+    run = tiny_run(encoder, join(bucket, "ofde"), workers=1, frozen_layers=1)
+    said = []
+    fitted = fit(run, say=said.append)
+    assert any(line.startswith("training: ") for line in said)
+    opened = open_bundle(run.output.bundle, Store())
+    log = json.loads((opened.folder / "training.json").read_text())
+    assert (log["workers"], log["steps"]) == (1, 8)
+    tagger = load(run.output.bundle)
+    figures = evaluate(tagger, Store(), run.source, Asked())
+    assert figures["nDCG@5"] is not None
+    assert opened.manifest["kind"] == "dense"
+    assert fitted.trained_labels == len(opened.manifest["trained_labels"])
+    # A training that has ended is not trained again: the log, with the seconds that it took, is the same.
+    assert fit(run).version == fitted.version
+    labels = tagger.labels
+    more = dataclasses.replace(
+        labels,
+        ids=(*labels.ids, "new"),
+        titles=(*labels.titles, "Kites"),
+        texts=(*labels.texts, "Flying kites on a beach in the wind"),
+        parents=(*labels.parents, ()),
+        status=(*labels.status, "active"),
+        seen=None,
+    )
+    newer = tagger.with_labels(more)
+    text = "Flying kites on a beach in the wind"
+    assert newer.search(newer.encode([text]), len(more)).label_BK.shape == (1, len(more))
+    old = tagger.search(tagger.encode([text]), len(labels))
+    kept = newer.search(newer.encode([text]), len(labels), _without_last(len(more)))
+    assert kept.label_BK.tolist() == old.label_BK.tolist()
+
+
+def _without_last(count):
+    return np.arange(count) < count - 1
