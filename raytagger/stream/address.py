@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import socket
+from contextlib import closing
+from typing import Any
 
 import grpc
 from ray._private import services
+from ray._private.grpc_utils import init_grpc_channel
 
 from raytagger.errors import CapacityError, SettingsError
 
@@ -23,7 +26,7 @@ def check_address(address: str) -> None:
         address: `host:port`, `ray://host:port`, `auto`, or `local`, which is always there.
 
     Raises:
-        SettingsError: it is no address of a Ray.
+        SettingsError: it is no address of a Ray, or that Ray asks for a token.
         CapacityError: nobody answers there.
     """
     if address == "local":
@@ -32,17 +35,34 @@ def check_address(address: str) -> None:
     try:
         with socket.create_connection((host.strip("[]"), port), ANSWERS_WITHIN_S):
             pass
-        if os.environ.get("RAY_USE_TLS", "0") != "0":
-            return  # a plain channel would not be answered
-        # Ray speaks gRPC; a channel is ready when the other side has said so, not when it has taken the call.
-        with grpc.insecure_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
-            grpc.channel_ready_future(channel).result(ANSWERS_WITHIN_S / 2)
-    except (OSError, grpc.FutureTimeoutError) as error:
-        reason = "it takes the call and does not answer" if not isinstance(error, OSError) else error
-        raise CapacityError(
-            f"no Ray answers at {address}: {reason}",
-            remedy="Check cluster.address or RAY_ADDRESS and that the head is up; without one a Ray is started.",
+    except OSError as error:
+        raise _no_answer(address, str(error)) from error
+    with closing(init_grpc_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)])) as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
+        try:
+            ask(b"", timeout=ANSWERS_WITHIN_S / 2)
+        except grpc.RpcError as error:
+            _judge(address, error)
+
+
+def _judge(address: str, error: Any) -> None:
+    """What a refused call tells; `ray://` knows no such call, which is an answer."""
+    code = error.code()
+    if code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
+        raise _no_answer(address, "it takes the call and does not answer as a Ray does") from error
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        raise SettingsError(
+            f"the Ray at {address} asks for a token",
+            got=f"RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '')}: {error.details()}"[:150],
+            remedy="Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH (else ~/.ray/auth_token).",
         ) from error
+
+
+def _no_answer(address: str, reason: str) -> CapacityError:
+    return CapacityError(
+        f"no Ray answers at {address}: {reason}",
+        remedy="Check cluster.address or RAY_ADDRESS and that the head is up; without one a Ray is started.",
+    )
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
