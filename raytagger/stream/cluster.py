@@ -11,10 +11,10 @@ from typing import Any
 import ray
 import ray.data
 from ray.data.exceptions import SystemException
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, WorkerCrashedError
+from ray.exceptions import ActorDiedError, AuthenticationError, OutOfMemoryError, RayError, WorkerCrashedError
 
 from raytagger.causes import explain, is_verbose, last_line, own_error
-from raytagger.errors import BundleError
+from raytagger.errors import BundleError, CapacityError
 from raytagger.settings import ClusterSettings
 from raytagger.stream.address import check_address
 
@@ -61,7 +61,10 @@ def _start(address: str) -> None:
         ray.init(address=address, **options)
     except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         ray.shutdown()
-        raise explain(error) from error
+        if isinstance(error, AuthenticationError):
+            raise explain(error) from error
+        what, got = f"Ray cannot be started or joined ({address})", " ".join(str(error).split())
+        raise CapacityError(what, got=got, remedy="`raytagger doctor` checks Ray.") from error
 
 
 @contextmanager
