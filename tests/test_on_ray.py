@@ -83,7 +83,7 @@ def corpus(tmp_path_factory):
     (folder / "a.jsonl").write_text("\n".join(lines[:300]) + "\n{broken\n")
     for number, line in enumerate(lines[300:360]):
         (folder / f"b{number:03d}.jsonl").write_text(line + "\n")
-    fatal = {"id": "fatal", "text": "RAISE", "source": "here", "split": "test", "labels": []}
+    fatal = {"doc_id": "fatal", "text": "RAISE", "source": "here", "split": "test", "labels": []}
     (folder / "c.jsonl").write_text("\n".join([*lines[360:], json.dumps(fatal)]) + "\n")
     return folder
 

@@ -1,7 +1,7 @@
 """Documents and labels: formats, checks, versions, splits, and the corpora that come with raytagger."""
 
 from raytagger.corpus.documents import DocumentChunk, list_documents, read_documents, read_file, select_splits
-from raytagger.corpus.labels import LabelSet, read_labels
+from raytagger.corpus.labels import LabelSet, read_labels, read_source_labels
 
 __all__ = [
     "DocumentChunk",
@@ -10,5 +10,6 @@ __all__ = [
     "read_documents",
     "read_file",
     "read_labels",
+    "read_source_labels",
     "select_splits",
 ]

@@ -20,6 +20,17 @@ def strip_compression(uri: str) -> str:
     return next((uri[: -len(end)] for end in COMPRESSIONS if uri.lower().endswith(end)), uri)
 
 
+def refuse_utf16(head: bytes, uri: str) -> None:
+    """Refuses a text file that begins as UTF-16 does, such as Excel's Unicode text.
+
+    Raises:
+        CorpusError: it does.
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        remedy = "Convert it: iconv -f UTF-16 -t UTF-8 in > out."
+        raise CorpusError(f"{uri} is written in UTF-16", expected="UTF-8", remedy=remedy)
+
+
 @contextmanager
 def open_unpacked(store: Store, uri: str) -> Iterator[BinaryIO]:
     """A file to read from, unpacked where its ending asks for it; then it is not seekable.

@@ -1,107 +1,121 @@
-"""CSV and TSV: a header, then a row a record; a quoted field may hold separators and line breaks."""
+"""CSV and TSV: a header, then a row a record; in quotes a field may hold separators and line breaks."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import Any, BinaryIO, cast
+import re
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Any, BinaryIO, NamedTuple, cast
 
-from raytagger.corpus.compression import BUFFER_BYTES
-from raytagger.corpus.rows import (
-    COLUMNS,
-    BadRow,
-    Kind,
-    RawChunk,
-    Request,
-    Rows,
-    tabulate,
-)
-from raytagger.errors import CorpusError
+from raytagger.corpus.cells import split_cell
+from raytagger.corpus.compression import BUFFER_BYTES, refuse_utf16
+from raytagger.corpus.records import Record, iterate_plain, iterate_quoted
+from raytagger.corpus.rows import COLUMNS, MARKS, BadRow, Kind, RawChunk, Request, Rows, tabulate
+from raytagger.errors import CorpusError, SettingsError
 
-FIELD_CHARACTERS = 1 << 28  # an unclosed quote swallows this much at most
+FIELD_CHARACTERS = 1 << 28  # documents are longer than csv's 128 KB
+DELIMITERS = (",", ";", "\t", "|")
 FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+EXCEL = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?\s*')  # Excel's first line, which names the separator
+QUOTES = ("auto", "always", "never")
+HEAD_RECORDS = 100  # by which columns of nothing but 0 and 1 are known
 
-Record = list[str] | csv.Error
+
+class _Header(NamedTuple):
+    names: list[str]
+    wanted: dict[int, tuple[str, Kind]]  # by place
 
 
 def read_csv(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
-    """Comma-separated values; `labels` and `parents` are joined by `;` or `|`, or are JSON lists.
+    """Comma-separated values; `labels` and `parents` are joined by `;` or `|`, or are lists in brackets.
 
-    Records of the wrong width, with broken quoting or not in UTF-8 are bad rows; blank lines are skipped. A
-    record's position does not count the header.
+    Every line that is not blank is part of a row or a bad row of its own: of the wrong width, with broken quoting,
+    with NUL characters or not in UTF-8. A first line `sep=;` names the separator; one that the header lacks gives
+    way to `;`, a tab or `|`. Lines end in LF, CR LF or CR.
 
     Raises:
-        CorpusError: the header is not UTF-8, or names a column twice.
+        CorpusError: the header cannot be read or names a column twice, or the file is UTF-16.
+        SettingsError: `source.quotes` is none of always, never, auto.
     """
-    return _read(file, request, ",")
+    return _read(file, request, ",", request.quotes != "never")
 
 
 def read_tsv(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
-    """Tab-separated values, else as `read_csv`."""
-    return _read(file, request, "\t")
+    """Tab-separated values, else as `read_csv`; a quote is a character unless `source.quotes` says `always`."""
+    return _read(file, request, "\t", request.quotes == "always")
 
 
-def _read(file: BinaryIO, request: Request, delimiter: str) -> Iterator[RawChunk]:
-    csv.field_size_limit(max(csv.field_size_limit(), FIELD_CHARACTERS))  # documents are longer than its 128 KB
-    # Bytes that are not UTF-8 become lone surrogates here and are found again row by row.
-    buffered = io.BufferedReader(cast(Any, file), BUFFER_BYTES)
-    text = io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    records = _iterate_records(csv.reader(text, delimiter=delimiter, strict=True))
-    header = _check_header(next(records, None), request)
+def _read(file: BinaryIO, request: Request, delimiter: str, quoted: bool) -> Iterator[RawChunk]:
+    if request.quotes not in QUOTES:
+        raise SettingsError("source.quotes is unknown", got=request.quotes, expected=", ".join(QUOTES))
+    csv.field_size_limit(max(csv.field_size_limit(), FIELD_CHARACTERS))
+    lines = _decode(file, request)
+    first, head = 1, next(lines, "")
+    if named := EXCEL.fullmatch(head):
+        first, delimiter, head = 2, named[1], next(lines, "")
+    elif delimiter not in head:
+        delimiter = next((other for other in DELIMITERS if other in head), delimiter)
+    iterate = iterate_quoted if quoted else iterate_plain
+    records = iterate(chain([head], lines) if head else lines, delimiter, first)
+    header = _read_header(next(records, None), request)
     if header is None:
         return
-    columns = {
-        name: COLUMNS[Kind.TEXT if kind is Kind.ANY else kind]
-        for name, kind in request.kinds.items()
-        if name in header
-    }
-    start = 0
+    yield from _chunks(records, header, request)
+
+
+def _decode(file: BinaryIO, request: Request) -> Iterator[str]:
+    """Lines with their ends; bytes that are not UTF-8 become lone surrogates and are found again row by row."""
+    buffered = io.BufferedReader(cast(Any, file), BUFFER_BYTES)
+    head = buffered.peek()
+    refuse_utf16(head, request.uri)
+    end = re.search(rb"\r\n?|\n", head)
+    newline = "\r" if end and end[0] == b"\r" else "\n"
+    return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+
+
+def _read_header(record: Record | None, request: Request) -> _Header | None:
+    if record is None:
+        return None
+    if record.reason or not _is_text(record.cells):
+        got = record.error or record.cells
+        raise CorpusError(
+            f"the header of {request.uri} cannot be read",
+            got=got,
+            expected="the columns' names in UTF-8",
+            remedy="Where a quote is an ordinary character, set source.quotes = never.",
+        )
+    names = [name.strip() for name in record.cells]
+    kinds = request.choose(names)
+    twice = sorted({name for name in names if names.count(name) > 1} & set(kinds))
+    if twice:
+        raise CorpusError(f"{request.uri} names columns twice", got=twice, expected="unique names")
+    return _Header(names, {names.index(name): (name, kind) for name, kind in kinds.items()})
+
+
+def _chunks(records: Iterator[Record], header: _Header, request: Request) -> Iterator[RawChunk]:
+    columns = {name: COLUMNS[Kind.TEXT if kind is Kind.ANY else kind] for name, kind in header.wanted.values()}
+    head = list(islice(records, HEAD_RECORDS))
+    marks = _find_marks(header.names, head)
+    records, start = chain(head, records), 0
     while chunk := list(islice(records, request.rows)):
-        yield tabulate(_parse(start, chunk, header, request.kinds), columns, tuple(header))
+        yield tabulate(_parse(start, chunk, header), columns, tuple(header.names), marks)
         start += len(chunk)
 
 
-def _iterate_records(reader: Iterator[list[str]]) -> Iterator[Record]:
-    while True:
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:  # the reader goes on with the next line
-            yield error
-
-
-def _check_header(header: Record | None, request: Request) -> list[str] | None:
-    if isinstance(header, csv.Error) or (header and not _is_text(header)):
-        raise CorpusError(f"the header of {request.uri} cannot be read", got=header, expected="CSV in UTF-8")
-    if header is None:
-        return None
-    names = [name.strip() for name in header]
-    twice = sorted({name for name in names if names.count(name) > 1} & set(request.kinds))
-    if twice:
-        raise CorpusError(f"{request.uri} names columns twice", got=twice, expected="unique names")
-    return names
-
-
-def _parse(start: int, records: list[Record], header: list[str], kinds: Mapping[str, Kind]) -> Rows:
+def _parse(start: int, records: list[Record], header: _Header) -> Rows:
     rows = Rows(start, [], [], [])
-    wanted = [(place, name, kinds[name]) for place, name in enumerate(header) if name in kinds]
-    for position, record in enumerate(records, start):
-        if isinstance(record, csv.Error):
-            rows.bad.append(BadRow(position, "not_csv", str(record)))
-        elif len(record) != len(header):
-            if record:
-                error = f"{len(record)} fields where the header has {len(header)}"
-                rows.bad.append(BadRow(position, "wrong_width", error))
-        elif not _is_text(record):
-            name = next(name for name, cell in zip(header, record, strict=True) if not _is_text([cell]))
-            rows.bad.append(BadRow(position, "not_utf8", f"{name} is not UTF-8", _find_id(header, record)))
+    for record in records:
+        if record.reason:
+            rows.bad.append(BadRow(record.line, record.reason, record.error))
+        elif not _is_text(record.cells):
+            name = next(n for n, cell in zip(header.names, record.cells, strict=True) if not _is_text([cell]))
+            rows.bad.append(BadRow(record.line, "not_utf8", f"{name} is not UTF-8", _find_id(header, record.cells)))
         else:
-            rows.values.append({name: _read_cell(record[place], kind) for place, name, kind in wanted})
-            rows.positions.append(position)
+            wanted = header.wanted.items()
+            rows.values.append({name: _read_cell(record.cells[at], kind) for at, (name, kind) in wanted})
+            rows.positions.append(record.line)
     return rows
 
 
@@ -109,14 +123,16 @@ def _read_cell(cell: str, kind: Kind) -> Any:
     """A value as JSON would have it; what is none is left as it is, and `tabulate` will refuse it."""
     if kind is Kind.FLAG:
         return FLAGS.get(cell.strip().lower(), cell or None)
-    if kind is Kind.IDS:
-        if cell.lstrip().startswith("["):
-            try:
-                return json.loads(cell)
-            except ValueError:
-                return cell
-        return [part.strip() for part in cell.split(";" if ";" in cell else "|") if part.strip()]
-    return cell
+    return split_cell(cell) if kind in (Kind.IDS, Kind.LABELS) else cell
+
+
+def _find_marks(names: list[str], records: list[Record]) -> tuple[str, ...]:
+    """The columns in which every cell is 0 or 1."""
+    rows = [record.cells for record in records if not record.reason]
+    found = (
+        name for at, name in enumerate(names) if all(MARKS.get(row[at].strip().lower()) in (0, 1) for row in rows)
+    )
+    return tuple(found) if rows else ()
 
 
 def _is_text(cells: list[str]) -> bool:
@@ -130,6 +146,6 @@ def _is_text(cells: list[str]) -> bool:
     return True
 
 
-def _find_id(header: list[str], record: list[str]) -> str:
-    found = (record[header.index(name)] for name in ("doc_id", "id", "uid") if name in header)
+def _find_id(header: _Header, cells: list[str]) -> str:
+    found = (cells[at] for at, (_, kind) in header.wanted.items() if kind is Kind.ID)
     return next((cell for cell in found if _is_text([cell])), "")

@@ -6,7 +6,8 @@ file's ending; `.gz` and `.zst` around any of them but Parquet are unpacked on t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ from raytagger.corpus.compression import open_unpacked, strip_compression
 from raytagger.corpus.delimited import read_csv, read_tsv
 from raytagger.corpus.jsonl import read_jsonl
 from raytagger.corpus.rows import BadRow, Format, Kind, RawChunk, Request
-from raytagger.corpus.xmc_json import read_json, read_xmc_json
+from raytagger.corpus.xmc_filter import read_pairs
+from raytagger.corpus.xmc_json import read_json, read_xmc_json, split_of
 from raytagger.corpus.xmc_sparse import read_xmc_sparse
 from raytagger.errors import CorpusError
 from raytagger.store import FileEntry, Store
@@ -34,22 +36,23 @@ ENDINGS = {
 }
 
 
-def read_raw(store: Store, entry: FileEntry, name: str, rows: int, kinds: Mapping[str, Kind]) -> Iterator[RawChunk]:
-    """Reads one file in chunks of `rows` rows.
+def read_raw(store: Store, entry: FileEntry, name: str, request: Request) -> Iterator[RawChunk]:
+    """Reads one file in chunks.
 
     Args:
         store: where the file lies.
         entry: the file.
         name: the format's name; empty: by the file's ending.
-        rows: rows of a chunk.
-        kinds: the columns to deliver, where the file has them, and what they must hold.
+        request: rows of a chunk, and the columns to deliver where the file has them.
 
     Raises:
         CorpusError: the format is unknown, or the file is damaged.
     """
     read = find_format(entry.uri, name)
+    if read in XMC and "labels" in request.kinds:
+        request = replace(request, pairs=read_pairs(store, entry.uri, split_of(request.name)))
     with open_unpacked(store, entry.uri) as file:
-        yield from read(file, Request(entry.uri, rows, kinds))
+        yield from read(file, request)
 
 
 def find_format(uri: str, name: str = "") -> Format:
@@ -59,7 +62,10 @@ def find_format(uri: str, name: str = "") -> Format:
         name = next((known for ending, known in ENDINGS.items() if bare.endswith(ending)), "")
     if name not in FORMATS:
         raise CorpusError(
-            f"no reader for {uri}", got=name or None, expected=", ".join(FORMATS), remedy="Set source.format."
+            f"no reader for {uri}",
+            got=name or None,
+            expected=", ".join(FORMATS),
+            remedy="Set source.format (of a label file source.label_format), or leave the file out of the folder.",
         )
     return FORMATS[name]
 
@@ -77,13 +83,30 @@ def read_parquet(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
         )
     parquet = pq.ParquetFile(file)
     names = parquet.schema_arrow.names
-    wanted = [name for name in names if name in request.kinds]
+    chosen = request.choose(names)
+    wanted = [name for name in names if name in chosen]
     if len(set(wanted)) < len(wanted):
         raise CorpusError(f"{request.uri} names columns twice", got=wanted, expected="unique names")
-    start = 0
+    start, marks = 0, _find_marks(parquet)
     for batch in parquet.iter_batches(batch_size=request.rows, columns=wanted):
-        yield RawChunk(start, pa.table(batch), list(range(start, start + batch.num_rows)), names=tuple(names))
+        positions = list(range(start + 1, start + 1 + batch.num_rows))
+        yield RawChunk(start, pa.table(batch), positions, names=tuple(names), marks=marks)
         start += batch.num_rows
+
+
+def _find_marks(parquet: pq.ParquetFile) -> tuple[str, ...]:
+    """The columns whose statistics in the first row group say that they hold nothing but 0 and 1."""
+    if not parquet.num_row_groups:
+        return ()
+    group, found = parquet.metadata.row_group(0), []
+    for place in range(group.num_columns):
+        column = group.column(place)
+        limits = column.statistics
+        if limits is None or not limits.has_min_max or "." in column.path_in_schema:
+            continue
+        if limits.min in (0, 1) and limits.max in (0, 1):
+            found.append(column.path_in_schema)
+    return tuple(found)
 
 
 FORMATS: dict[str, Format] = {
@@ -95,3 +118,4 @@ FORMATS: dict[str, Format] = {
     "xmc-json": read_xmc_json,
     "xmc-sparse": read_xmc_sparse,
 }
+XMC = (read_json, read_xmc_json, read_xmc_sparse)

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from raytagger.corpus.columns import is_string, is_string_list
 from raytagger.corpus.formats import read_raw
-from raytagger.corpus.rows import Kind
+from raytagger.corpus.rows import Kind, Request
+from raytagger.corpus.unicode import check_form, normalise
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
+from raytagger.settings import SourceSettings
 from raytagger.store import Store
 
 ACTIVE, RETIRED = "active", "retired"
@@ -159,31 +162,47 @@ class LabelSet:
         return replace(merged, seen=(*seen, *(newer.seen[at] for at in added)))
 
 
-def read_labels(store: Store, uri: str, format_name: str = "") -> LabelSet:
+def read_source_labels(store: Store, source: SourceSettings) -> LabelSet:
+    """Reads `source.labels` as `source` says; raises as `read_labels`."""
+    return read_labels(store, source.labels, source.label_format, form=source.normalise, quotes=source.quotes)
+
+
+def read_labels(
+    store: Store, uri: str, format_name: str = "", *, form: str = "nfc", quotes: str = "auto"
+) -> LabelSet:
     """Reads a label file.
+
+    Args:
+        store: where it lies.
+        uri: a file or a folder.
+        format_name: the format; empty: by the file's ending.
+        form: the Unicode form of ids and texts, as `source.normalise`.
+        quotes: as `source.quotes`.
 
     Raises:
         CorpusError: a row that cannot be read, no id column, neither title nor text, an empty or a duplicate
             id, a column of the wrong type, an unknown status, no labels.
+        SettingsError: the form or `quotes` is unknown.
     """
+    check_form(form)
     tables = []
     for entry in store.list(uri):
-        for chunk in read_raw(store, entry, format_name, 1 << 16, KINDS):
+        for chunk in read_raw(store, entry, format_name, Request(entry.uri, 1 << 16, KINDS, quotes=quotes)):
             if chunk.bad:
                 row = chunk.bad[0]
-                raise CorpusError(f"{entry.uri}: row {row.position} is {row.reason}: {row.error}")
+                raise CorpusError(f"{entry.uri}: line {row.position} is {row.reason}: {row.error}")
             if chunk.positions and not chunk.table.num_columns:
                 raise CorpusError(f"{entry.uri} has no column label_id or id", got=list(chunk.names))
             tables.append(chunk.table)
     if not sum(map(len, tables)):
         raise CorpusError("the label file has no labels", got=uri)
-    return from_table(pa.concat_tables(tables, promote_options="default"), uri)
+    return from_table(pa.concat_tables(tables, promote_options="default"), uri, form)
 
 
-def from_table(table: pa.Table, place: str = "labels") -> LabelSet:
+def from_table(table: pa.Table, place: str = "labels", form: str = "none") -> LabelSet:
     """A label set from a table with `label_id` or `id`, `title` and/or `text`, and the optional columns.
 
-    Labels without a status are active; one without a `seen` is seen.
+    Labels without a status are active; one without a `seen` is seen. Ids and texts are brought to a Unicode form.
 
     Raises:
         CorpusError: as `read_labels`.
@@ -197,10 +216,10 @@ def from_table(table: pa.Table, place: str = "labels") -> LabelSet:
     columns = {name: _values(table, name, kind, place) for name, kind in KINDS.items() if name in names}
     nothing = [None] * len(table)
     labels = LabelSet(
-        tuple(_stripped(columns[id_name])),
-        tuple(_stripped(columns.get("title", nothing))),
-        tuple(_stripped(columns.get("text", nothing))),
-        tuple(tuple(_stripped(item or [])) for item in columns.get("parents", nothing)),
+        tuple(_stripped(columns[id_name], form)),
+        tuple(_stripped(columns.get("title", nothing), form)),
+        tuple(_stripped(columns.get("text", nothing), form)),
+        tuple(tuple(filter(None, _stripped(item or [], form))) for item in columns.get("parents", nothing)),
         tuple(item or ACTIVE for item in _stripped(columns.get("status", nothing))),
         tuple(item is not False for item in columns["seen"]) if "seen" in names else None,
     )
@@ -208,8 +227,8 @@ def from_table(table: pa.Table, place: str = "labels") -> LabelSet:
     return labels
 
 
-def _stripped(values: Sequence[Any]) -> list[str]:
-    return ["" if value is None else str(value).strip() for value in values]
+def _stripped(values: Sequence[Any], form: str = "none") -> list[str]:
+    return ["" if value is None else normalise(str(value).strip(), form) for value in values]
 
 
 def _values(table: pa.Table, name: str, kind: Kind, place: str) -> list[Any]:
@@ -230,11 +249,10 @@ def _fits(found: pa.DataType, kind: Kind) -> bool:
     if kind is Kind.FLAG:
         return pa.types.is_boolean(found)
     if kind is Kind.IDS:
-        is_list = pa.types.is_list(found) or pa.types.is_large_list(found)
-        return is_list and (pa.types.is_null(found.value_type) or _fits(found.value_type, Kind.ID))
+        return is_string_list(found)
     if kind is Kind.ID and pa.types.is_integer(found):
         return True
-    return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    return is_string(found)
 
 
 def _check(labels: LabelSet, place: str) -> None:

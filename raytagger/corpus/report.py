@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -13,8 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from raytagger.corpus.documents import DocumentChunk
+from raytagger.corpus.chunk import DocumentChunk
 from raytagger.corpus.labels import LabelSet
+from raytagger.corpus.unicode import fold
 from raytagger.schema import BoolArray
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
@@ -30,11 +32,16 @@ class Finding:
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
+    @property
+    def wants_examples(self) -> bool:
+        """Whether there is room for another example."""
+        return len(self.examples) < EXAMPLES
+
     def add(self, places: Iterable[str]) -> None:
         """Counts places."""
         for place in places:
             self.count += 1
-            if len(self.examples) < EXAMPLES and place not in self.examples:
+            if self.wants_examples and place not in self.examples:
                 self.examples.append(place)
 
 
@@ -47,6 +54,7 @@ class CorpusReport:
     Attributes:
         n_documents: documents read, without the rejected ones.
         splits: documents of each split; "" counts those without one.
+        left_out: gold labels that the XMC repository's pairs of document and label take away.
         rejects: rejected rows by reason.
         findings: by name, see `TITLES`. Labels are looked at once, retired ones not at all.
     """
@@ -54,10 +62,13 @@ class CorpusReport:
     def __init__(self, labels: LabelSet | None = None) -> None:
         self.n_documents = 0
         self.n_labels = int(labels.active_L.sum()) if labels else 0
+        self.left_out = 0
         self.splits: Counter[str] = Counter()
         self.rejects: Counter[str] = Counter()
         self.findings = {name: Finding() for name in TITLES}
+        self._hint = ""
         self._seen = HashRuns()
+        self._labels = labels
         self._label_ids = pa.array(labels.ids, pa.string()) if labels else None
         if labels:
             self._check_labels(labels)
@@ -66,6 +77,8 @@ class CorpusReport:
         """Counts a chunk's documents and rejects."""
         documents, rejects = chunk.documents, chunk.rejects
         self.n_documents += len(documents)
+        self.left_out += chunk.left_out
+        self._hint = self._hint or chunk.hint
         self.splits.update(name or "" for name in documents["split"].to_pylist())
         self.rejects.update(rejects["reason"].to_pylist())
         empty = rejects.filter(pc.equal(rejects["reason"], "empty_text"))
@@ -79,7 +92,12 @@ class CorpusReport:
         if self._label_ids is not None:
             gold = pc.drop_null(pc.list_flatten(labels))
             known = pc.is_in(gold, self._label_ids)
-            self.findings["unknown_labels"].add(gold.filter(pc.invert(known)).to_pylist())
+            self.findings["unknown_labels"].add(map(self._explained, gold.filter(pc.invert(known)).to_pylist()))
+
+    @property
+    def hint(self) -> str:
+        """Where no document has labels: which columns look like labels, and how to name one; else ""."""
+        return self._hint if self.findings["without_labels"].count == self.n_documents else ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: every count, zeros too, and the examples."""
@@ -88,6 +106,8 @@ class CorpusReport:
             "n_labels": self.n_labels,
             "splits": dict(sorted(self.splits.items())),
             "rejects": dict(sorted(self.rejects.items())),
+            "left_out": self.left_out,
+            "hint": self.hint,
             **{name: {"count": found.count, "examples": found.examples} for name, found in self.findings.items()},
         }
 
@@ -98,11 +118,22 @@ class CorpusReport:
         if self.n_labels:
             lines.append(f"labels: {self.n_labels:,}")
         lines += [f"rejected, {reason}: {count:,}" for reason, count in sorted(self.rejects.items())]
+        if self.left_out:
+            lines.append(f"gold labels left out by filter_labels: {self.left_out:,}")
         for name, found in self.findings.items():
             if found.count:
                 more = ", …" if found.count > len(found.examples) else ""
                 lines.append(f"{TITLES[name]}: {found.count:,} ({', '.join(found.examples)}{more})")
-        return lines
+        return lines + ([self.hint] if self.hint else [])
+
+    def _explained(self, label_id: str) -> str:
+        """An unknown label id, with the known one that it differs from by case, blanks or Unicode alone."""
+        known = self._folded.get(fold(label_id)) if self.findings["unknown_labels"].wants_examples else None
+        return label_id if known is None else f"{label_id!a}, where the label set has {known!a}"
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        return {fold(label_id): label_id for label_id in self._labels.ids} if self._labels else {}
 
     def _check_labels(self, labels: LabelSet) -> None:
         first: set[str] = set()

@@ -11,8 +11,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
+from raytagger.corpus.cells import parse_list
+
 STRINGS = pa.list_(pa.string())
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MARKS = {"": None, "0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 
 class Kind(Enum):
@@ -20,6 +23,8 @@ class Kind(Enum):
 
     ID = auto()  # a string, or an integer that becomes one
     IDS = auto()  # a list of these
+    LABELS = auto()  # such a list, or one id; for columns that the user named as labels
+    MARK = auto()  # 0 or 1, whether the column's label is the document's
     TEXT = auto()  # a string
     FLAG = auto()  # true or false
     ANY = auto()  # carried through as it is
@@ -33,11 +38,24 @@ class Request:
         uri: where the file lies; some formats tell the split by its name.
         rows: rows of a chunk.
         kinds: the columns to deliver where the file has them, and what each must hold.
+        prefix: columns whose names begin so are delivered too, as marks; none where it is empty.
+        quotes: whether delimited text has fields in double quotes: always, never, auto.
+        pairs: rows of the file, from 0, to labels that are not to count for them.
     """
 
     uri: str
     rows: int
     kinds: Mapping[str, Kind]
+    prefix: str = ""
+    quotes: str = "auto"
+    pairs: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+    def choose(self, names: Iterable[str]) -> dict[str, Kind]:
+        """Those of a file's columns that are asked for, those of `kinds` first and in its order."""
+        names = list(dict.fromkeys(names))
+        chosen = {name: kind for name, kind in self.kinds.items() if name in set(names)}
+        marks = [name for name in names if self.prefix and name.startswith(self.prefix)]
+        return {**chosen, **{name: Kind.MARK for name in marks if name not in chosen}}
 
     @property
     def name(self) -> str:
@@ -47,7 +65,7 @@ class Request:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that could not be read: its position in the file from 0, why, and its id where one is known."""
+    """A row that could not be read: its line or row in the file from 1, why, and its id where one is known."""
 
     position: int
     reason: str
@@ -60,11 +78,13 @@ class RawChunk:
     """Consecutive rows of a file.
 
     Attributes:
-        start: position of the first row.
+        start: how many rows stand before.
         table: raw columns.
-        positions: the position of each row of `table`.
+        positions: where each row of `table` stands in the file: its line, as an editor counts, or its row, from 1.
         bad: the rows that could not be read.
-        names: all columns of the file, asked for or not.
+        names: all columns of the file, asked for or not, as far as they are known.
+        marks: those of them that hold nothing but 0 and 1, as far as was looked.
+        left_out: gold labels that were left out by the pairs of the request.
     """
 
     start: int
@@ -72,6 +92,8 @@ class RawChunk:
     positions: list[int]
     bad: list[BadRow] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 Format = Callable[[BinaryIO, Request], Iterator[RawChunk]]
@@ -115,7 +137,9 @@ def choose_columns(kinds: Mapping[str, Kind], head: list[dict[str, Any]]) -> dic
     }
 
 
-def tabulate(rows: Rows, columns: Mapping[str, Column], names: tuple[str, ...]) -> RawChunk:
+def tabulate(
+    rows: Rows, columns: Mapping[str, Column], names: tuple[str, ...], marks: tuple[str, ...] = ()
+) -> RawChunk:
     """Rows as columns. A row with a value that does not fit its column is a bad row."""
     wrong: dict[int, BadRow] = {}
     arrays: dict[str, Any] = {}
@@ -130,7 +154,7 @@ def tabulate(rows: Rows, columns: Mapping[str, Column], names: tuple[str, ...]) 
             arrays[name] = pa.array(items, column.kind)
         except UnicodeEncodeError:
             arrays[name] = _without_surrogates(name, items, column, rows.positions, wrong)
-    ids = next((arrays[name] for name in ("doc_id", "id", "uid") if name in arrays), None)
+    ids = next((arrays[name] for name, column in columns.items() if column.convert is to_id), None)
     for row, flaw in wrong.items():
         doc_id = ids[row].as_py() if ids is not None else None
         rows.bad.append(BadRow(flaw.position, flaw.reason, flaw.error, doc_id or ""))
@@ -138,7 +162,7 @@ def tabulate(rows: Rows, columns: Mapping[str, Column], names: tuple[str, ...]) 
     if wrong:
         kept = [row for row in range(len(positions)) if row not in wrong]
         table, positions = table.take(pa.array(kept, pa.int64())), [positions[row] for row in kept]
-    return RawChunk(rows.start, table, positions, sorted(rows.bad, key=_position), names)
+    return RawChunk(rows.start, table, positions, sorted(rows.bad, key=_position), names, marks)
 
 
 def infer_column(items: list[Any]) -> Column:
@@ -177,6 +201,15 @@ def to_ids(item: Any) -> list[str] | None:
     return [part if isinstance(part, str) else str(to_id(part)) for part in item]
 
 
+def to_labels(item: Any) -> list[str] | None:
+    """A list of strings or integers, one of these, or a list as Python prints it."""
+    if isinstance(item, str):
+        item = parse_list(item) if item.lstrip().startswith("[") else [item]
+    elif _is_integer(item):
+        item = [item]
+    return to_ids(item)
+
+
 def to_text(item: Any) -> str | None:
     """A string."""
     if item is None or isinstance(item, str):
@@ -189,6 +222,15 @@ def to_flag(item: Any) -> bool | None:
     if item is None or isinstance(item, bool):
         return item
     raise TypeError(f"{item!r:.100} is neither true nor false")
+
+
+def to_mark(item: Any) -> bool | None:
+    """0 or 1, true or false, also as text; blank is none."""
+    if isinstance(item, str):
+        item = MARKS.get(item.strip().lower(), item)
+    if item is None or (isinstance(item, int | float) and item in (0, 1)):
+        return None if item is None else bool(item)
+    raise TypeError(f"{item!r:.100} is neither 0 nor 1")
 
 
 def to_integer(item: Any) -> int | None:
@@ -236,6 +278,8 @@ def _without_surrogates(
 COLUMNS = {
     Kind.ID: Column(pa.string(), to_id),
     Kind.IDS: Column(STRINGS, to_ids),
+    Kind.LABELS: Column(STRINGS, to_labels),
+    Kind.MARK: Column(pa.bool_(), to_mark),
     Kind.TEXT: Column(pa.string(), to_text),
     Kind.FLAG: Column(pa.bool_(), to_flag),
     Kind.ANY: Column(pa.string(), to_json),

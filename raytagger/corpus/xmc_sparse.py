@@ -17,6 +17,7 @@ from scipy import sparse
 from raytagger.corpus.compression import open_unpacked
 from raytagger.corpus.jsonl import iterate_lines
 from raytagger.corpus.rows import STRINGS, BadRow, RawChunk, Request, chunked
+from raytagger.corpus.xmc_filter import leave_out
 from raytagger.corpus.xmc_json import split_of
 from raytagger.errors import CorpusError
 from raytagger.schema import FloatArray, IntArray
@@ -24,6 +25,7 @@ from raytagger.store import Store
 
 CHUNK_ROWS = 8192
 FEATURES = pa.list_(pa.struct([("index", pa.int32()), ("value", pa.float32())]))
+FIRST_LINE = 2  # of the documents, below the header
 NAMES = ("doc_id", "text", "labels", "split", "features")
 
 
@@ -59,7 +61,7 @@ def read_sparse(store: Store, uri: str, rows: int = CHUNK_ROWS) -> Iterator[Spar
     """
     with open_unpacked(store, uri) as file:
         request = Request(uri, rows, {})
-        lines = iterate_lines(file)
+        lines = iterate_lines(file, uri)
         shape = _read_header(lines, uri)
         for block in _iterate_blocks(lines, shape, request):
             ones = [np.ones(len(labels), np.bool_) for labels in block.labels]
@@ -79,7 +81,7 @@ def read_xmc_sparse(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
     Raises:
         CorpusError: the header is not `N D L`, or the file has not as many documents as it says.
     """
-    lines = iterate_lines(file)
+    lines = iterate_lines(file, request.uri)
     for block in _iterate_blocks(lines, _read_header(lines, request.uri), request):
         rows = len(block.positions)
         columns: dict[str, Any] = {
@@ -91,7 +93,9 @@ def read_xmc_sparse(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
         if "features" in request.kinds:
             columns["features"] = _to_structs(block)
         chosen = {name: column for name, column in columns.items() if name in request.kinds}
-        yield RawChunk(block.start, pa.table(chosen), block.positions, block.bad, NAMES)
+        places = [row + FIRST_LINE for row in block.positions]
+        chunk = RawChunk(block.start, pa.table(chosen), places, block.bad, NAMES)
+        yield leave_out(chunk, request.pairs, FIRST_LINE)
 
 
 def _read_header(lines: Iterator[bytes], uri: str) -> _Shape:
@@ -129,7 +133,7 @@ def _parse(start: int, lines: list[bytes], shape: _Shape) -> _Block:
         try:
             labels, indices, values = _parse_line(line, shape)
         except (ValueError, OverflowError) as error:
-            block.bad.append(BadRow(position, "malformed", str(error)[:200]))
+            block.bad.append(BadRow(position + FIRST_LINE, "malformed", str(error)[:200]))
             continue
         block.positions.append(position)
         block.labels.append(labels)

@@ -16,6 +16,7 @@ import ray.data
 from raytagger.settings import FitRun
 from raytagger.stream.cluster import READER_CPUS, READERS, one_row_blocks, own_errors
 from raytagger.stream.count import Part, Texts, read_texts
+from raytagger.stream.on_ray import groups_of
 from raytagger.stream.reading import Files
 from raytagger.vectors import CountedTerms, TermCounts
 
@@ -32,10 +33,9 @@ DTYPES: dict[str, Any] = {
 
 def count_parts(run: FitRun, files: Files) -> Iterator[Part]:
     """Counts on the connected Ray; a part for every few tasks."""
-    numbers = ray.data.from_items(list(range(len(files.groups))), override_num_blocks=len(files.groups))
     readers = ray.data.TaskPoolStrategy(size=min(READERS, len(files.groups)))
     counters = ray.data.TaskPoolStrategy(size=run.cluster.workers or None)
-    units = numbers.map_batches(
+    units = groups_of(files).map_batches(
         _Reader(run, files), batch_size=1, batch_format="pyarrow", num_cpus=READER_CPUS, compute=readers
     )
     counts = units.map_batches(_Counter(run), batch_size=COUNTED, batch_format="pyarrow", compute=counters)

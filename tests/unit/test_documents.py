@@ -18,7 +18,8 @@ NOT_UTF8 = pa.Array.from_buffers(
 
 
 def read(path, rows=2048, **source: object):
-    chunks = list(read_documents(Store(), SourceSettings(documents=str(path), **source), rows))
+    settings = SourceSettings(documents=str(path), **{"max_reject_share": 1.0, **source})
+    chunks = list(read_documents(Store(), settings, rows))
     assert all(chunk.rejects.schema == REJECT_SCHEMA for chunk in chunks)
     documents = pa.concat_tables([chunk.documents for chunk in chunks], promote_options="default")
     rejects = pa.concat_tables([chunk.rejects for chunk in chunks])
@@ -100,16 +101,16 @@ def test_bad_json_lines_are_rejected_one_by_one(tmp_path):
     documents, rejects = read(path, max_bytes=10)
     assert [(row["doc_id"], row["labels"]) for row in documents] == [("good", None), ("12", ["a", "3"])]
     assert dict(rejects) == {
-        "d.jsonl:1": "not_utf8",
-        "d.jsonl:2": "not_json",
-        "d.jsonl:5": "not_json",
+        "d.jsonl:2": "not_utf8",
+        "d.jsonl:3": "not_json",
         "d.jsonl:6": "not_json",
+        "d.jsonl:7": "not_json",
         "5": "wrong_type",
         "6": "wrong_type",
         "7": "wrong_type",
         "8": "not_utf8",
-        "d.jsonl:11": "no_id",
         "d.jsonl:12": "no_id",
+        "d.jsonl:13": "no_id",
         "9": "empty_text",
         "10": "empty_text",
         "11": "too_long",
@@ -167,7 +168,7 @@ def test_strings_of_parquet_that_are_not_utf8_are_rejected(tmp_path):
     assert read(path)[1] == [("a", "not_utf8")]
     assert read(path, rows=1)[0][0]["text"] == "ok"
     path = write_parquet(tmp_path / "id.parquet", id=NOT_UTF8, text=["a", "b"])
-    assert read(path)[1] == [("id.parquet:0", "not_utf8")]
+    assert read(path)[1] == [("id.parquet:1", "not_utf8")]
     labels = pa.ListArray.from_arrays([0, 1, 2], NOT_UTF8)
     path = write_parquet(tmp_path / "labels.parquet", id=["a", "b"], text=["a", "b"], labels=labels)
     assert read(path)[1] == [("a", "not_utf8")]
@@ -224,7 +225,9 @@ def test_a_file_of_garbage_is_all_rejects(tmp_path):
 def test_splits_are_selected():
     table = pa.table({"split": ["train", None, "test"], "n": [1, 2, 3]})
     assert select_splits(table, ("test", "val"))["n"].to_pylist() == [3]
+    assert select_splits(table, (" Test",))["n"].to_pylist() == [3]
     assert select_splits(table, ()) is table
+    assert select_splits(pa.table({"split": ["val", "dev"]}), ("validation",))["split"].to_pylist() == ["val"]
 
 
 LINE = st.one_of(

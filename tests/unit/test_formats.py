@@ -16,7 +16,8 @@ from raytagger.store import Store
 
 
 def read(path, rows=2048, **source: object):
-    chunks = list(read_documents(Store(), SourceSettings(documents=str(path), **source), rows))
+    settings = SourceSettings(documents=str(path), **{"max_reject_share": 1.0, **source})
+    chunks = list(read_documents(Store(), settings, rows))
     documents = pa.concat_tables([chunk.documents for chunk in chunks], promote_options="default")
     rejects = pa.concat_tables([chunk.rejects for chunk in chunks])
     return documents.to_pylist(), {row["doc_id"]: row["reason"] for row in rejects.to_pylist()}
@@ -48,11 +49,11 @@ def test_csv_rejects_bad_rows_one_by_one(tmp_path):
     assert [row["doc_id"] for row in documents] == ["1", "8"]
     assert rejects == {
         "2": "not_utf8",
-        "d.csv:2": "wrong_width",
-        "d.csv:3": "wrong_width",
-        "d.csv:4": "not_csv",
+        "d.csv:4": "wrong_width",
+        "d.csv:5": "wrong_width",
+        "d.csv:6": "not_csv",
         "6": "wrong_type",
-        "d.csv:6": "not_utf8",
+        "d.csv:8": "not_utf8",
     }
 
 
@@ -61,10 +62,10 @@ def test_csv_takes_long_fields(tmp_path):
     assert len(documents[0]["text"]) == 300_000
 
 
-def test_an_unclosed_quote_is_one_bad_row(tmp_path):
+def test_an_unclosed_quote_takes_no_other_line_with_it(tmp_path):
     documents, rejects = read(write(tmp_path / "d.csv", 'id,text\n1,a\n2,"open\n3,b\n'))
-    assert [row["doc_id"] for row in documents] == ["1"]
-    assert rejects == {"d.csv:1": "not_csv"}
+    assert [row["doc_id"] for row in documents] == ["1", "3"]
+    assert rejects == {"d.csv:3": "not_csv"}
 
 
 @pytest.mark.parametrize("content", [b"id,text,text\n1,a,b\n", b"id,t\xffxt\n1,a\n", b'"id,text\n1,a\n'])
@@ -162,7 +163,8 @@ def test_xmc_json_documents_and_labels(tmp_path):
 
 def test_xmc_json_is_known_by_its_first_line_or_by_its_format(tmp_path):
     line = '{"uid": "1", "title": "a", "content": "b"}\n'
-    assert read(write(tmp_path / "x.json", line))[0][0]["text"] == "a. b"
+    assert read(write(tmp_path / "tst.json", line))[0][0]["text"] == "a. b"
+    assert read(write(tmp_path / "x.json", line.replace("}", ', "target_ind": []}')))[0][0]["text"] == "a. b"
     assert read(write(tmp_path / "x.ndjson", line), format="xmc-json")[0][0]["text"] == "a. b"
     assert read(write(tmp_path / "y.json", '{"id": "1", "text": "b"}\n'))[0][0]["text"] == "b"
 
@@ -184,7 +186,7 @@ def test_xmc_sparse_matrices(tmp_path):
     np.testing.assert_array_equal(chunks[0].feature_BV.toarray(), [[1.5, 0, 0, 0, 2], [0, 1, 0, 0, 0], [0] * 5])
     np.testing.assert_array_equal(chunks[0].label_BL.toarray(), [[1, 0, 0, 1], [0] * 4, [0, 0, 1, 0]])
     assert chunks[1].feature_BV.nnz == 0
-    assert [row.position for chunk in chunks for row in chunk.bad] == [4, 5, 6]
+    assert [row.position for chunk in chunks for row in chunk.bad] == [6, 7, 8]
 
 
 def test_xmc_sparse_as_documents_has_no_text(tmp_path):

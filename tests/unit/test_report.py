@@ -22,7 +22,7 @@ LABELS = LabelSet(
 def read(path, rows, chunk_rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     report = CorpusReport(LABELS)
-    for chunk in read_documents(Store(), SourceSettings(documents=str(path)), chunk_rows):
+    for chunk in read_documents(Store(), SourceSettings(documents=str(path), max_reject_share=1.0), chunk_rows):
         report.add(chunk)
     return report
 
@@ -44,6 +44,8 @@ def test_every_finding_is_counted_with_examples(tmp_path):
         "n_labels": 4,
         "splits": {"": 1, "test": 1, "train": 2},
         "rejects": {"empty_text": 1, "wrong_type": 1},
+        "left_out": 0,
+        "hint": "",
         "duplicate_ids": {"count": 1, "examples": ["1"]},
         "empty_texts": {"count": 1, "examples": ["4"]},
         "without_labels": {"count": 2, "examples": ["2", "3"]},

@@ -1,0 +1,64 @@
+"""How many documents may be rejected before a run is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from raytagger.corpus.chunk import DocumentChunk
+from raytagger.errors import RejectsError
+from raytagger.settings import SourceSettings
+
+EARLY_ROWS = 10_000  # where none of so many can be used, nobody waits for the rest
+
+REMEDIES = {
+    "not_utf8": "Convert the files to UTF-8: iconv -f CP1252 -t UTF-8 in > out.",
+    "not_json": "Write one JSON object a line: jq -c . in.json > out.jsonl.",
+    "not_csv": "Mend the quotes, or set source.quotes = never where a quote is an ordinary character.",
+    "wrong_width": "Check the separator, and whether fields with separators stand in quotes (source.quotes).",
+    "wrong_type": "Convert the column, or name another by source.map.",
+    "no_id": "Give every document an id, or name the column by source.map.id.",
+    "empty_text": "Name the columns of the text by source.map.text or source.fields; feature files have none.",
+    "too_long": "Cut the documents, or raise source.max_bytes.",
+}
+
+
+@dataclass
+class RejectLimit:
+    """Counts what is read and refuses it where the share of rejects passes `source.max_reject_share`."""
+
+    source: SourceSettings
+    read: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+
+    def add(self, chunk: DocumentChunk) -> None:
+        """Counts a chunk.
+
+        Raises:
+            RejectsError: none of the first 10,000 rows is a document, where most of them have to be.
+        """
+        self.read += len(chunk.documents) + len(chunk.rejects)
+        self.rejected.update(chunk.rejects["reason"].to_pylist())
+        if len(chunk.rejects) and not self.example:
+            first = chunk.rejects.slice(0, 1).to_pylist()[0]
+            self.example = f"{first['doc_id']}: {first['error']}"
+        if self.read >= EARLY_ROWS and self.rejected.total() == self.read and self.source.max_reject_share < 0.5:
+            self.check()
+
+    def check(self) -> None:
+        """At the end of a pass.
+
+        Raises:
+            RejectsError: more were rejected than the limit allows.
+        """
+        rejects = self.rejected.total()
+        if rejects <= self.source.max_reject_share * self.read:
+            return
+        reason, _ = self.rejected.most_common(1)[0]
+        raise RejectsError(
+            f"{rejects:,} of {self.read:,} documents of {self.source.documents} were rejected",
+            got=f"{dict(self.rejected)}, such as {self.example}",
+            expected=f"a share of {self.source.max_reject_share} at most (source.max_reject_share)",
+            remedy=REMEDIES.get(reason, "Mend the documents, or raise the limit."),
+        )

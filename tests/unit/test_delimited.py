@@ -1,0 +1,186 @@
+import csv
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raytagger.corpus.delimited import read_csv, read_tsv
+from raytagger.corpus.records import iterate_quoted
+from raytagger.corpus.rows import Kind, Request
+from raytagger.errors import CorpusError, SettingsError
+
+KINDS = {"id": Kind.ID, "text": Kind.TEXT, "labels": Kind.IDS}
+
+
+def read(content, reader=read_csv, rows=2048, **request: object):
+    """Documents as (id, text), and the lines of the rejects with their reasons."""
+    data = content if isinstance(content, bytes) else content.encode()
+    chunks = list(reader(io.BytesIO(data), Request("folder/d.csv", rows, KINDS, **request)))
+    documents = [(row["id"], row["text"]) for chunk in chunks for row in chunk.table.to_pylist()]
+    return documents, {bad.position: bad.reason for chunk in chunks for bad in chunk.bad}
+
+
+def test_in_tsv_a_quote_is_a_character():
+    lines = [f"{row}\ttext {row}" for row in range(2000)]
+    lines[100], lines[900], lines[1500] = '100\t"begins', '900\t5" pipe and "more', '1500\tends"'
+    documents, rejects = read("id\ttext\n" + "\n".join(lines), read_tsv)
+    assert rejects == {}
+    assert documents == [tuple(line.split("\t")) for line in lines]
+
+
+def test_quotes_are_as_the_setting_says():
+    assert read('id\ttext\n1\t"a\tb\nc"\n', read_tsv, quotes="always") == ([("1", "a\tb\nc")], {})
+    assert read('id,text\n1,"a\n', read_csv, quotes="never") == ([("1", '"a')], {})
+    with pytest.raises(SettingsError, match="sometimes"):
+        read("id,text\n1,a\n", quotes="sometimes")
+
+
+def test_in_csv_a_stray_quote_costs_its_own_line():
+    lines = [f"{row},text {row}" for row in range(2000)]
+    lines[100], lines[1500] = '100,"open', '1500,"open too'
+    documents, rejects = read("id,text\n" + "\n".join(lines) + "\n")
+    assert rejects == {102: "not_csv", 1502: "not_csv"}
+    assert [int(row) for row, _ in documents] == [row for row in range(2000) if row not in (100, 1500)]
+
+
+def test_rows_between_two_stray_quotes_are_counted_and_not_read_as_one_text():
+    documents, rejects = read('id,text\n1,a\n2,"open\n3,b\n4,c\n5,closed"\n6,d\n')
+    assert documents == [("1", "a"), ("6", "d")]
+    assert rejects == dict.fromkeys(range(3, 7), "not_csv")
+
+
+def test_a_quoted_field_of_several_lines_stays_one_document():
+    text = "Dear Sir,\n\nthank you, for all\nof, it, all\nBob"
+    documents, rejects = read(f'id,text\n1,"{text}"\n2,"a ""quoted"" word"\n3,5" pipe\n')
+    assert documents == [("1", text), ("2", 'a "quoted" word'), ("3", '5" pipe')]
+    assert rejects == {}
+
+
+def test_what_follows_a_broken_record_is_not_read_as_a_document_of_its_own():
+    documents, rejects = read('id,text\n1,"said "hello"\nworld\nmore, again"\n2,"a\nb"\n3,c\n')
+    assert documents == [("2", "a\nb"), ("3", "c")]
+    assert rejects == {2: "not_csv", 3: "wrong_width", 4: "not_csv"}
+
+
+def test_a_record_of_several_lines_and_the_wrong_width_swallows_none():
+    documents, rejects = read('id,text\n1,"two\nlines",extra\n2,a\n')
+    assert documents == [("2", "a")]
+    assert rejects == {2: "wrong_width", 3: "not_csv"}
+
+
+@pytest.mark.parametrize("reader", [read_csv, read_tsv])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_in_any_way(reader, end):
+    comma = "," if reader is read_csv else "\t"
+    lines = [f"id{comma}text", f"1{comma}a", "", "   ", f"2{comma}b"]
+    assert read(end.join(lines), reader) == ([("1", "a"), ("2", "b")], {})
+    assert read(end.join([*lines, "short", ""]), reader) == ([("1", "a"), ("2", "b")], {6: "wrong_width"})
+
+
+def test_a_text_of_several_lines_in_a_file_of_old_macs():
+    assert read('id,text\r1,"a\nb"\r2,c\r') == ([("1", "a\nb"), ("2", "c")], {})
+
+
+@pytest.mark.parametrize("reader", [read_csv, read_tsv])
+def test_nul_characters_are_rejected(reader):
+    comma = b"," if reader is read_csv else b"\t"
+    content = b"id,text\n1,a\0b\n2,c\n\0\0\0\0\n".replace(b",", comma)
+    assert read(content, reader) == ([("2", "c")], {2: "not_csv", 4: "not_csv"})
+
+
+@pytest.mark.parametrize("mark", ["sep=;", '"sep=;"', "\ufeffsep=;"])
+def test_the_first_line_of_excel_names_the_separator(mark):
+    assert read(f"{mark}\r\nid;text\r\n1;a,b\r\nbad\r\n") == ([("1", "a,b")], {4: "wrong_width"})
+
+
+def test_a_header_without_the_separator_tells_another():
+    assert read("id;text\n1;a,b\n") == ([("1", "a,b")], {})
+    assert read("id\ttext\n1\ta\n") == ([("1", "a")], {})
+    assert read("id,text\n1,a\n", read_tsv) == ([("1", "a")], {})
+
+
+def test_utf16_is_named_with_the_remedy():
+    with pytest.raises(CorpusError, match=r"UTF-16.*iconv"):
+        read("id\ttext\n1\ta\n".encode("utf-16"), read_tsv)
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("['a', 'b']", ["a", "b"]),
+        ("['a' 'b']", ["a", "b"]),
+        ("['it\\'s'\n \"x, y\"]", ["it's", "x, y"]),
+        ("[1 2]", ["1", "2"]),
+        ("array(['a', 'b'], dtype=object)", ["a", "b"]),
+        ("[]", []),
+        ("a; b;", ["a", "b"]),
+    ],
+)
+def test_lists_that_pandas_and_numpy_wrote_are_lists(cell, labels):
+    file = io.StringIO()
+    csv.writer(file).writerows([["id", "text", "labels"], ["1", "a", cell]])
+    (chunk,) = read_csv(io.BytesIO(file.getvalue().encode()), Request("d.csv", 9, KINDS))
+    assert chunk.table["labels"].to_pylist() == [labels]
+
+
+@pytest.mark.parametrize("cell", ["[a, b]", "['a' b]", "['a', ...]", "[__import__('os')]", "['a'"])
+def test_what_begins_as_a_list_and_is_none_is_rejected(cell):
+    file = io.StringIO()
+    csv.writer(file).writerows([["id", "text", "labels"], ["1", "a", cell]])
+    assert read(file.getvalue()) == ([], {2: "wrong_type"})
+
+
+FIELD = st.text(st.sampled_from('ab" \r,;\té'), max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(lines=st.lists(st.binary(max_size=12).filter(lambda line: b"\n" not in line), max_size=15))
+def test_every_line_of_a_tsv_is_a_document_or_a_reject(lines):
+    content = b"\n".join([b"id\ttext", *lines])
+    documents, rejects = read(content, read_tsv)
+    blank = sum(not line.decode("utf-8", "surrogateescape").strip() for line in lines)
+    assert len(documents) + len(rejects) == len(lines) - blank
+
+
+@settings(max_examples=400, deadline=None)
+@given(lines=st.lists(st.text(st.sampled_from('ab",é'), min_size=1, max_size=8), max_size=12))
+def test_every_line_of_a_csv_is_part_of_a_document_or_a_reject(lines):
+    documents, rejects = read("\n".join(["id,text", *lines]))
+    breaks = sum(cell.count("\n") for row in documents for cell in row)
+    assert len(documents) + breaks + len(rejects) == len(lines)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    content=st.lists(
+        st.sampled_from([b"id", b"text", b",", b"\n", b"\r", b'"', b"\0", b"\xff", b"sep=", b"\t", b"a"])
+    ),
+    reader=st.sampled_from([read_csv, read_tsv]),
+    rows=st.integers(1, 3),
+)
+def test_any_bytes_are_read_the_same_in_any_chunks(content, reader, rows):
+    data = (b"id,text\n" if reader is read_csv else b"id\ttext\n") + b"".join(content)
+    assert read(data, reader, rows=rows) == read(data, reader)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=st.lists(st.tuples(FIELD, st.text(max_size=9)), max_size=8), chunk=st.integers(1, 4))
+def test_what_csv_writes_is_read_back(rows, chunk):
+    rows = [
+        (f"{row}{name}".replace("\r", "").replace("\t", ""), text.replace("\0", ""))
+        for row, (name, text) in enumerate(rows)
+    ]
+    file = io.StringIO()
+    csv.writer(file).writerows([["id", "text"], *rows])
+    documents, rejects = read(file.getvalue(), rows=chunk)
+    assert (documents, rejects) == (rows, {})
+
+
+def test_reading_again_is_bounded(monkeypatch):
+    """Each line opens a field that the next ones never close: without a bound the time is quadratic."""
+    monkeypatch.setattr("raytagger.corpus.records.READ_AGAIN", 1000)
+    lines = ["a,b\n", *['c","d\n'] * 500]
+    records = list(iterate_quoted(iter(lines), ",", 1))
+    assert [record.line for record in records] == list(range(1, 502))
+    assert all(record.reason for record in records[1:])
