@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from raytagger.bundle import content_id, load, open_bundle, pin_bundle
-from raytagger.corpus import list_documents, read_labels
+from raytagger.corpus import list_documents, read_source_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
 from raytagger.retag.settle import Books, settle
@@ -122,7 +122,9 @@ def _check(run: RetagRun) -> None:
 
 
 def _label_set(run: RetagRun, store: Store, own: str) -> str:
-    return read_labels(store, run.retag.labels).fingerprint if run.retag.labels else own
+    if not run.retag.labels:
+        return own
+    return read_source_labels(store, replace(run.source, labels=run.retag.labels)).fingerprint
 
 
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from raytagger.bundle import load
 from raytagger.errors import CorpusError
 from raytagger.schema import Scores
-from raytagger.settings import StorageSettings, make_run
+from raytagger.settings import SourceSettings, StorageSettings, make_run, to_values
 from raytagger.store import Store
 from raytagger.stream.bisect import ProcessDiedError
 from raytagger.stream.job import TagJob, read_job_labels
@@ -26,7 +26,7 @@ class IsolatedTagger:
     """Tags in a child process that is started when needed and again after each death."""
 
     def __init__(self, job: TagJob) -> None:
-        labels = {"labels": job.labels, "label_set": job.label_set}
+        labels = {"labels": to_values(job.label_source), "label_set": job.label_set}
         self._opening = {"bundle": job.bundle, **labels, "storage": vars(job.storage), "k": job.k}
         self._child: subprocess.Popen[str] | None = None
 
@@ -90,8 +90,9 @@ def answer_requests(requests: TextIO, answers: TextIO) -> None:
     opening = json.loads(requests.readline())
     store = Store(make_run(opening["storage"], StorageSettings))
     tagger = load(opening["bundle"], store)
-    if opening["labels"]:
-        tagger = tagger.with_labels(read_job_labels(store, opening["labels"], opening["label_set"]))
+    if opening["label_set"]:
+        source = make_run(opening["labels"], SourceSettings)
+        tagger = tagger.with_labels(read_job_labels(store, source, opening["label_set"]))
     _say(answers, {"ready": True})
     for line in requests:
         try:

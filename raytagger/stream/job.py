@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet, read_source_labels
 from raytagger.errors import CorpusError
 from raytagger.settings import ClusterSettings, SourceSettings, StorageSettings, fingerprint
 from raytagger.store import FileEntry, Store
@@ -46,6 +46,11 @@ class TagJob:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
 
+    @property
+    def label_source(self) -> SourceSettings:
+        """Where the newer label set lies, and how it is read."""
+        return replace(self.source, labels=self.labels)
+
     def key(self, bundle_id: str, files: list[FileEntry]) -> str:
         """Changes with all that decides the result, and with nothing else: not with paths of what has an identity.
 
@@ -68,13 +73,13 @@ class TagJob:
         return fingerprint(what, bundle=bundle_id, files=stamps, chunk=[UNITS, self.cluster.chunk_documents])
 
 
-def read_job_labels(store: Store, uri: str, label_set: str) -> LabelSet:
+def read_job_labels(store: Store, source: SourceSettings, label_set: str) -> LabelSet:
     """A job's newer label set, the same in every worker.
 
     Raises:
         CorpusError: it is not the one that the job began with.
     """
-    labels = read_labels(store, uri)
+    labels = read_source_labels(store, source)
     if labels.fingerprint != label_set:
-        raise CorpusError(f"{uri} was changed while the run read it", remedy="Start the run again.")
+        raise CorpusError(f"{source.labels} was changed while the run read it", remedy="Start the run again.")
     return labels

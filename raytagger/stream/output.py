@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytagger.bundle import content_id, pin_bundle, read_facts
-from raytagger.corpus import list_documents, read_labels
+from raytagger.corpus import list_documents, read_source_labels
 from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
 from raytagger.schema import REJECT_SCHEMA
@@ -50,7 +50,7 @@ def tag_documents(
         markers="",
         run_id="",
         labels=labels,
-        label_set=read_labels(store, labels).fingerprint if labels else "",
+        label_set=read_source_labels(store, replace(run.source, labels=labels)).fingerprint if labels else "",
         splits=run.retag.splits,
         cluster=run.cluster,
         storage=run.storage,

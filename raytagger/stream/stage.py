@@ -40,7 +40,7 @@ class UnitTagger:
         self._store = Store(job.storage)
         self._tagger = load(job.bundle, self._store)
         if job.labels:
-            self._tagger = self._tagger.with_labels(read_job_labels(self._store, job.labels, job.label_set))
+            self._tagger = self._tagger.with_labels(read_job_labels(self._store, job.label_source, job.label_set))
         self._label_ids = np.array(self._tagger.labels.ids, object)
 
     def tag(self, unit: Unit) -> Done:

@@ -77,10 +77,11 @@ def test_the_limit_of_rejects_and_the_cluster_change_no_unit():
 def test_what_is_edited_while_a_run_reads_it_is_named(store, tmp_path):
     labels = str(shutil.copy(SMALL / "labels.jsonl", tmp_path / "labels.jsonl"))
     version = read_labels(store, labels).fingerprint
-    assert read_job_labels(store, labels, version).fingerprint == version
+    source = SourceSettings(labels=labels)
+    assert read_job_labels(store, source, version).fingerprint == version
     Path(labels).write_text(Path(labels).read_text().replace("title", "text", 1))
     with pytest.raises(CorpusError, match=r"labels\.jsonl was changed while the run read it"):
-        read_job_labels(store, labels, version)
+        read_job_labels(store, source, version)
     (before,) = store.list(labels)
     store.check_unchanged(before)
     Path(labels).write_text("{}")
