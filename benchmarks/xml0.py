@@ -20,10 +20,10 @@ import scipy.sparse as sp
 from benchmarks.ofde import source_of
 from benchmarks.xrlinear import BANK, Banked
 from raytagger import metrics
-from raytagger.bundle import load
+from raytagger.bundle import load, unseen_labels
 from raytagger.bundle.xml0 import Xml0Features, Xml0Tagger
 from raytagger.corpus import read_documents, select_splits
-from raytagger.evaluate import gold_matrix, unseen_labels
+from raytagger.evaluate import gold_matrix
 from raytagger.recipes.fit import fit
 from raytagger.schema import PAD, BoolArray
 from raytagger.settings import (

@@ -20,6 +20,7 @@ from benchmarks import xrlinear_peers
 from benchmarks.ofde import SEEDS, source_of
 from raytagger import metrics
 from raytagger.bundle import load
+from raytagger.bundle.texts import Text
 from raytagger.bundle.tree import TreeTagger
 from raytagger.corpus import LabelSet, read_documents, select_splits
 from raytagger.encoders import Encoder
@@ -302,8 +303,8 @@ class Rival:
         label_BK, score_BK = (np.take_along_axis(array, order_BK, axis=1) for array in (label_BK, score_BK))
         return Scores(label_BK.astype(np.int32), score_BK.astype(np.float32))
 
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        return self.search(self.encode(texts), k)
+    def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
+        return self.search(self.encode([str(text) for text in texts]), k)
 
     def keep(self, scores: Scores, k: int | None = None) -> Scores:
         return keep_tags(scores, k or self.keep_k)

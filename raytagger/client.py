@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -47,8 +47,10 @@ class Client:
         self._address, self._texts_a_request = address.rstrip("/"), texts_a_request
         self._http = httpx.Client(headers=headers, timeout=timeout_s)
 
-    def tag(self, texts: Iterable[str], k: int = 5) -> list[list[tuple[str, float]]]:
+    def tag(self, texts: Iterable[str | Mapping[str, str | None]], k: int = 5) -> list[list[tuple[str, float]]]:
         """The k best labels of each text as (label id, score), best first, in the texts' order.
+
+        A text may be an object of the bundle's fields, which `health` names.
 
         Raises:
             CorpusError: the endpoint refuses a text, or k; names which.
@@ -56,7 +58,7 @@ class Client:
             CapacityError: the endpoint has too much to do.
             RaytaggerError: it cannot be reached or fails.
         """
-        if isinstance(texts, str):
+        if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
             raise CorpusError("texts must be a list", got=texts, remedy="Put the one text into brackets.")
         asked = list(texts)
         tagged: list[list[tuple[str, float]]] = []
@@ -67,7 +69,7 @@ class Client:
         return tagged
 
     def health(self) -> dict[str, Any]:
-        """What the endpoint serves: `status`, `bundle`, `labels`, `licences`.
+        """What the endpoint serves: `status`, `bundle`, `labels`, `fields`, `licences`.
 
         Raises:
             RaytaggerError: it cannot be reached or fails.

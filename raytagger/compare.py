@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from raytagger.bundle import load, open_bundle, pin_bundle
-from raytagger.corpus import read_labels
+from raytagger.bundle import load, open_bundle, pin_bundle, text_settings
+from raytagger.corpus.labels import read_source_labels
 from raytagger.evaluate import Asked, Evaluation, gather
 from raytagger.metrics import Ranked
 from raytagger.progress import Progress
@@ -16,7 +17,12 @@ from raytagger.store import Store
 
 
 def evaluate_beside(
-    bundles: Sequence[str], labels: str, source: SourceSettings, asked: Asked, progress: Progress
+    bundles: Sequence[str],
+    labels: str,
+    source: SourceSettings,
+    asked: Asked,
+    progress: Progress,
+    store: Store | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Measures bundles, the first of which is the one that matters.
 
@@ -26,18 +32,21 @@ def evaluate_beside(
         source: the documents.
         asked: what to measure; with `details` a report is written.
         progress: told of documents.
+        store: storage options; by default those of the environment.
 
     Returns:
         The figures of the first, and the report as HTML, "" without details.
     """
-    store = Store()
+    store = store or Store()
     subjects = []
     figures: dict[str, Any] = {}
     for uri in bundles if asked.details else bundles[:1]:
         tagger = load(uri, store)
         if labels:
-            tagger = tagger.with_labels(read_labels(store, labels))
+            read = replace(text_settings(tagger.manifest, source), labels=labels)
+            tagger = tagger.with_labels(read_source_labels(store, read))
         evaluation = gather(tagger, store, source, asked, progress)
+        asked = replace(asked, held_out=evaluation.selection.held_out)  # the others are measured on the same
         measured = evaluation.summary(asked)
         figures = figures or measured
         if asked.details:

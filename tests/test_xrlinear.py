@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 
 from raytagger.bundle import load, named
 from raytagger.bundle.tree import TreeTagger
 from raytagger.corpus.output import SMALL
+from raytagger.corpus.splits import held_out
 from raytagger.errors import BundleError, CorpusError, SettingsError
 from raytagger.evaluate import Asked, evaluate
 from raytagger.recipes.fit import fit
@@ -23,6 +25,8 @@ from raytagger.serve.api import make_api
 from raytagger.settings import (
     FitRun,
     OutputSettings,
+    RetagRun,
+    RetagSettings,
     SearchSettings,
     SourceSettings,
     TermSettings,
@@ -30,6 +34,7 @@ from raytagger.settings import (
 )
 from raytagger.store import Store, join
 from raytagger.store.tags import TagTable
+from raytagger.stream.output import tag_documents
 from tests.conftest import ROOT
 from tests.corpora import STATIC, retag_run, write_texts
 
@@ -145,6 +150,55 @@ def test_a_second_fit_takes_every_stage_as_it_is(flat):
     said: list[str] = []
     assert fit(small_run(flat), say=said.append).version == load(flat).bundle_id
     assert {line.split(":")[0] for line in said if "made already" in line} == {"terms", "features", "tree"}
+
+
+def test_a_second_fit_tells_of_the_corpus_as_the_first_did(tmp_path):
+    """Without splits and with a label that is marked unseen: what is reported is kept with the stage."""
+    source = tiny_corpus(tmp_path, "t" * 60)
+    rows = [json.loads(line) for line in (tmp_path / "docs.jsonl").read_text().splitlines()]
+    (tmp_path / "docs.jsonl").write_text("\n".join(json.dumps(row | {"split": None}) for row in rows))
+    labels = [{"id": name, "title": name, "seen": name != "salt"} for name in ("bread", "salt", "wood", "kites")]
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, labels)))
+    run = dataclasses.replace(small_run(str(tmp_path / "out")), source=source, terms=TermSettings(min_frequency=1))
+    said, again = [], []
+    first, second = fit(run, say=said.append), fit(run, say=again.append)
+    assert second.report.as_dict() == first.report.as_dict()
+    assert second.report.n_documents == 60
+    assert first.report.findings["marked_unseen"].count > 10
+    assert second.warnings == first.warnings != ()
+    assert [line for line in again if line.startswith("warning")] == [
+        line for line in said if line.startswith("warning")
+    ]
+    tagger = opened(run.output.bundle)
+    assert tagger.trained_L.tolist() == [True, False, True, False]
+    held = held_out([row["id"] for row in rows], 0.1)
+    assert len(np.asarray(tagger.trained_hashes)) <= 60 - held.sum()
+    (tmp_path / "docs.jsonl").write_text("\n".join(json.dumps(row | {"labels": ["salt"]}) for row in rows))
+    with pytest.raises(CorpusError, match="no document to train on"):
+        fit(run)
+
+
+def test_a_night_reads_the_fields_of_the_bundle(tmp_path):
+    source = tiny_corpus(tmp_path, "t" * 30)
+    rows = [json.loads(line) for line in (tmp_path / "docs.jsonl").read_text().splitlines()]
+    told = [row | {"title": row["text"], "text": "nothing of note"} for row in rows]
+    (tmp_path / "docs.jsonl").write_text("\n".join(map(json.dumps, told)))
+    run = dataclasses.replace(
+        small_run(str(tmp_path / "out")), source=dataclasses.replace(source, fields=("title", "text"))
+    )
+    fit(dataclasses.replace(run, terms=TermSettings(min_frequency=1)))
+    gold = [row["labels"] for row in rows]
+    output = str(tmp_path / "tags.parquet")
+    tag_documents(run.output.bundle, RetagRun(RetagSettings(documents=source.documents)), output, k=1)
+    assert pq.read_table(output)["label_ids"].to_pylist() == gold
+    night = retag_run(source.documents, run.output.bundle, str(tmp_path / "table"), k=1)
+    retag(night)
+    table = TagTable(Store(), str(tmp_path / "table"))
+    found = {row["doc_id"]: row["label_ids"] for part in table.read(table.open()) for row in part.to_pylist()}
+    assert [found[row["id"]] for row in rows] == gold
+    other = dataclasses.replace(night, source=dataclasses.replace(night.source, fields=("text",)))
+    with pytest.raises(SettingsError, match=r"source\.fields"):
+        retag(other)
 
 
 @pytest.mark.s3

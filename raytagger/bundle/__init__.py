@@ -3,14 +3,17 @@
 from raytagger.bundle.format import (
     content_id,
     open_bundle,
+    peek_manifest,
     pin_bundle,
     publish,
-    read_facts,
     write_card,
     write_labels,
+    write_trained,
 )
 from raytagger.bundle.kinds import load
 from raytagger.bundle.tagger import Tagger, named
+from raytagger.bundle.texts import read_texts, text_settings
+from raytagger.bundle.trained import unseen_labels
 
 __all__ = [
     "Tagger",
@@ -18,9 +21,13 @@ __all__ = [
     "load",
     "named",
     "open_bundle",
+    "peek_manifest",
     "pin_bundle",
     "publish",
-    "read_facts",
+    "read_texts",
+    "text_settings",
+    "unseen_labels",
     "write_card",
     "write_labels",
+    "write_trained",
 ]

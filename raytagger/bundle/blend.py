@@ -39,6 +39,7 @@ from raytagger.search.overlap import Overlap
 from raytagger.settings import FitRun, make_run
 from raytagger.store import Store, read_manifest
 from raytagger.vectors import merge_disjoint
+from raytagger.vectors.style import WORDS
 
 DEPTH = 100  # labels that a member names of either population
 ROWS = 256  # documents whose facts are in memory at once
@@ -186,7 +187,7 @@ class BlendTagger(Loaded):
             train_count_L=new.train_count_L,
             members=members,
             usual_M2L=usual_M2L,
-            overlap=Overlap(new.labels.full_texts) if new.changed else self.overlap,
+            overlap=Overlap(new.labels.full_texts, self.overlap.way) if new.changed else self.overlap,
         )
 
     def explain(self, text: str, label_id: str) -> BlendExplanation:
@@ -349,6 +350,7 @@ def open_blend(opened: Opened, store: Store, device: str, open_kind: Load) -> Bl
         manifest=opened.manifest,
         labels=opened.labels,
         train_count_L=opened.train_count_L,
+        trained_hashes=opened.trained_hashes,
         run=run,
         names=tuple(kept["names"]),
         members=tuple(members),
@@ -360,7 +362,7 @@ def open_blend(opened: Opened, store: Store, device: str, open_kind: Load) -> Bl
         samples=samples,
         thresholds=Thresholds.from_dict(kept["thresholds"], len(opened.labels)),
         unseen_bias=kept["unseen_bias"],
-        overlap=Overlap(opened.labels.full_texts),
+        overlap=Overlap(opened.labels.full_texts, kept.get("words", WORDS)),  # older ones saw words in that way
     )
 
 

@@ -2,6 +2,7 @@
 
 manifest.json     format, kind, resolved settings, label set, trained labels, licences, SHA-256 of every file
 labels.parquet    the label set with `train_count`, the training documents of each label
+trained_docs.npy  uint64, ascending: hashes of the ids of the training split's documents, 8 bytes each
 README.md         the model card
 …                 what the kind needs: encoder/, label_LD.npy, terms/
 """
@@ -30,7 +31,7 @@ from raytagger.settings.parse import PLACES
 from raytagger.store import Store, check_files, is_s3, join, read_manifest, write_manifest
 
 FORMAT = 1
-LATEST = "latest.json"
+LATEST, TRAINED = "latest.json", "trained_docs.npy"
 PACKAGES = ("raytagger", "numba", "numpy", "pyarrow", "ray", "scikit-learn", "torch", "transformers")
 
 
@@ -43,12 +44,24 @@ class Opened:
     bundle_id: str
     labels: LabelSet
     train_count_L: np.ndarray
+    trained_hashes: np.ndarray | None
 
 
 def write_labels(folder: Path, labels: LabelSet, train_count_L: np.ndarray) -> None:
     """Writes `labels.parquet`: the label set, and int64 (L,) training documents of each label."""
     table = labels.to_table().append_column("train_count", pa.array(train_count_L, pa.int64()))
     pq.write_table(table, folder / "labels.parquet")
+
+
+def write_trained(folder: Path, hashes: np.ndarray) -> None:
+    """Writes `trained_docs.npy`: the hashed ids of the documents of the training split, uint64."""
+    np.save(folder / TRAINED, np.unique(hashes))
+
+
+def read_trained(folder: Path) -> np.ndarray | None:
+    """What `write_trained` wrote, ascending, left on the disk; None for bundles from before it."""
+    file = folder / TRAINED
+    return np.load(file, mmap_mode="r", allow_pickle=False) if file.is_file() else None
 
 
 def publish(folder: Path, facts: dict[str, Any], out: str, store: Store) -> str:
@@ -74,20 +87,6 @@ def content_id(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def read_facts(place: str, store: Store) -> dict[str, Any]:
-    """The manifest of a pinned bundle, without a look at its files.
-
-    Raises:
-        BundleError: it is not JSON.
-    """
-    try:
-        return json.loads(store.read_bytes(join(place, "manifest.json")))
-    except ValueError as error:
-        raise BundleError(
-            f"the manifest of {place} is damaged: {error}", remedy="Copy or train it again."
-        ) from error
-
-
 def open_bundle(uri: str, store: Store) -> Opened:
     """Finds a bundle by `OUT` or `OUT/<version>`, fetches it if it is remote, and checks every file.
 
@@ -109,7 +108,8 @@ def open_bundle(uri: str, store: Store) -> Opened:
 def open_folder(folder: Path, manifest: dict[str, Any], bundle_id: str) -> Opened:
     """A bundle's files where they are known to be whole."""
     table = pq.read_table(folder / "labels.parquet")
-    return Opened(folder, manifest, bundle_id, from_table(table), table["train_count"].to_numpy())
+    counts = table["train_count"].to_numpy()
+    return Opened(folder, manifest, bundle_id, from_table(table), counts, read_trained(folder))
 
 
 def pin_bundle(uri: str, store: Store) -> str:
@@ -135,6 +135,20 @@ def pin_bundle(uri: str, store: Store) -> str:
             remedy="`raytagger fit` writes one at output.bundle.",
         )
     return uri
+
+
+def peek_manifest(place: str, store: Store) -> dict[str, Any]:
+    """The manifest of `OUT/<version>` alone; a remote bundle is not fetched.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
+    try:
+        return json.loads(store.read_bytes(join(place, "manifest.json")))
+    except (StoreError, ValueError) as error:
+        raise BundleError(
+            f"the manifest of {place} is damaged: {error}", remedy="Copy or train it again."
+        ) from error
 
 
 def _check_format(manifest: dict[str, Any], place: str) -> None:

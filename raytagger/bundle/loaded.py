@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from raytagger.bundle.texts import Text, read_texts
 from raytagger.corpus import LabelSet
+from raytagger.errors import SettingsError
 from raytagger.schema import BoolArray, FloatArray, Scores
 from raytagger.search import keep_tags
 from raytagger.settings import FitRun
@@ -50,6 +53,8 @@ class Loaded(ABC):
     labels: LabelSet
     train_count_L: np.ndarray
     run: FitRun
+    # uint64, ascending: hashes of the ids of the training documents; None where the bundle does not know
+    trained_hashes: np.ndarray | None = field(default=None, kw_only=True, repr=False)
 
     @property
     def keep_k(self) -> int:
@@ -69,8 +74,11 @@ class Loaded(ABC):
     def search(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
         """See `Tagger.search`."""
 
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
+    def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
         """See `Tagger.tag`."""
+        return self._tag(read_texts(self.manifest, texts), check_k(k))
+
+    def _tag(self, texts: Sequence[str], k: int) -> Scores:
         return self.search(self.encode(texts), k)
 
     def keep(self, scores: Scores, k: int | None = None) -> Scores:
@@ -84,3 +92,14 @@ class Loaded(ABC):
         changed = [row for row, text in enumerate(texts) if row >= len(old) or text != old[row]]
         added = len(texts) - len(old)
         return Newer(merged, added, changed, np.concatenate([self.train_count_L, np.zeros(added, np.int64)]))
+
+
+def check_k(k: Any) -> int:
+    """How many labels are asked for.
+
+    Raises:
+        SettingsError: not a whole number, or less than 1.
+    """
+    if isinstance(k, bool) or not hasattr(k, "__index__") or index(k) < 1:
+        raise SettingsError("k", got=k, expected="a whole number, 1 or more")
+    return index(k)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from raytagger.bundle.texts import Text
 from raytagger.corpus import LabelSet
 from raytagger.schema import PAD, BoolArray, Scores
 
@@ -55,8 +56,17 @@ class Tagger(Protocol):
         """The k best labels by features, of the allowed ones only."""
         ...
 
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        """The k best labels of each text. Batch jobs and the endpoint both call this."""
+    def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
+        """The k best labels of each text. Batch jobs and the endpoint both call this.
+
+        Args:
+            texts: each whole, or the bundle's fields by name; see `bundle.texts.read_texts`.
+            k: labels a text.
+
+        Raises:
+            CorpusError: this is no list of texts.
+            SettingsError: k is not a whole number, or less than 1.
+        """
         ...
 
     def keep(self, scores: Scores, k: int | None = None) -> Scores:

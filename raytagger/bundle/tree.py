@@ -156,8 +156,7 @@ class TreeTagger(Loaded):
             return found
         return merge_disjoint(found, self._search_texts(features, k, untrained), k)
 
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        """See `Tagger.tag`."""
+    def _tag(self, texts: Sequence[str], k: int) -> Scores:
         if len(texts) == 1 and self._terms_alone:
             return self._tag_one(texts, k)
         return self.search(self.encode(texts), k)
@@ -348,6 +347,7 @@ def open_tree(opened: Opened, store: Store, device: str) -> TreeTagger:
         manifest=opened.manifest,
         labels=opened.labels,
         train_count_L=opened.train_count_L,
+        trained_hashes=opened.trained_hashes,
         run=run,
         terms=terms,
         trees=tuple(trees),

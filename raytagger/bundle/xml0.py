@@ -365,6 +365,7 @@ def open_xml0(opened: Opened, store: Store, device: str, open_kind: Load) -> Xml
         manifest=opened.manifest,
         labels=opened.labels,
         train_count_L=opened.train_count_L,
+        trained_hashes=opened.trained_hashes,
         run=run,
         base=base,
         encoder=theirs if theirs is not None and theirs.identity == encoder.identity else encoder,

@@ -8,6 +8,10 @@ import typer
 
 RunFile = Annotated[str, typer.Argument(metavar="RUN.toml", help="A run file, or the name of a shipped one.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=v", help="Overrides a key of the run file.")]
+SetSource = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=v", help="As in a run file: source.format=csv, source.map.text=body, …."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Prints the result as JSON.")]
 Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="OUT or OUT/<version>, local or s3://.")]
 Documents = Annotated[str, typer.Option(help="File, folder or s3:// prefix.")]

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from raytagger.cli.arguments import Bundle, Documents, Fields, Json, Labels, OnRay, Set, with_ray
-from raytagger.console import explained_errors, show, show_json, shown_progress
+from raytagger.cli.arguments import Bundle, Documents, Fields, Json, Labels, OnRay, SetSource, with_ray
+from raytagger.console import explained_errors, say, show, show_json, shown_progress
 from raytagger.tables import figure_lines
 
 
@@ -22,7 +22,7 @@ def tag(
     split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
     k: Annotated[int, typer.Option(min=1, help="Labels a document.")] = 100,
     field: Fields = None,
-    overrides: Set = None,
+    overrides: SetSource = None,
     on_ray: OnRay = False,
     as_json: Json = False,
 ) -> None:
@@ -60,6 +60,10 @@ def evaluate(
     group: Annotated[str, typer.Option(help="Bootstrap by this column, such as source.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many documents of a split; 0 for all.")] = 0,
     field: Fields = None,
+    overrides: SetSource = None,
+    allow_trained: Annotated[
+        bool, typer.Option("--allow-trained", help="Although the bundle was trained on all of these documents.")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Writes all figures to a file.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Writes a report to read in a browser.")] = None,
     beside: Annotated[
@@ -72,17 +76,20 @@ def evaluate(
     """
     from raytagger.compare import evaluate_beside
     from raytagger.evaluate import Asked
-    from raytagger.settings import SourceSettings
+    from raytagger.settings import RetagRun, make_run
     from raytagger.store import Store, check_writable
 
     with explained_errors(), shown_progress() as progress:
         for file in filter(None, (json_file, html_file)):
             check_writable(Store(), str(file))
-        columns = (group,) if group else ()
-        source = SourceSettings(documents=documents, fields=tuple(field or ()), columns=columns)
+        source = {"documents": documents, "fields": field or [], "columns": [group] if group else []}
+        run = make_run({"source": source}, RetagRun, overrides or (), "options")
         splits = tuple(filter(None, zero_shot_split.split(",")))
-        asked = Asked(split, splits, group, limit, details=html_file is not None)
-        figures, page = evaluate_beside([bundle, *(beside or ())], labels, source, asked, progress)
+        asked = Asked(split, splits, group, limit, allow_trained, details=html_file is not None)
+        bundles = [bundle, *(beside or ())]
+        figures, page = evaluate_beside(bundles, labels, run.source, asked, progress, Store(run.storage))
+    for line in figures["warnings"]:
+        say(f"warning: {line}")
     for line in figure_lines(figures):
         show(line)
     written = [("all figures", json_file, json.dumps(figures, indent=1) + "\n"), ("report", html_file, page)]
@@ -105,7 +112,7 @@ def explain(
 
     Example: raytagger explain models/xrlinear --text "A fast PDF viewer" --label works-with-format::pdf
     """
-    from raytagger.bundle import load, named
+    from raytagger.bundle import load, named, read_texts
     from raytagger.errors import BundleError
 
     with explained_errors():
@@ -114,6 +121,7 @@ def explain(
         if not callable(explain_label):
             expected = "a kind that explains itself: tree, blend, xml0"
             raise BundleError("the bundle cannot explain itself", got=tagger.manifest["kind"], expected=expected)
+        (text,) = read_texts(tagger.manifest, [text])
         labels = label or [name for name, _ in named(tagger.tag([text], tagger.keep_k), tagger.labels)[0]]
         found: list[Any] = [explain_label(text, name) for name in labels]
     told = "\n\n".join("\n".join(one.lines()) for one in found)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raytagger.cli.arguments import Fields, Json, RunFile, Set
+from raytagger.cli.arguments import Fields, Json, RunFile, Set, SetSource
 from raytagger.console import explained_errors, say, show, show_json, shown_progress
 
 labels_app = typer.Typer(no_args_is_help=True, help="Label sets and their versions.")
@@ -39,6 +39,7 @@ def labels_check(
     zero_shot_split: Annotated[str, typer.Option(help="Splits of ZSR and UR, by commas.")] = "test,zeroshot",
     limit: Annotated[int, typer.Option(help="At most so many documents of a split; 0 for all.")] = 0,
     field: Fields = None,
+    overrides: SetSource = None,
     as_json: Json = False,
 ) -> None:
     """Finds label texts that are empty, doubled, too similar, uninformative, cut or short, and what they cost.
@@ -46,30 +47,35 @@ def labels_check(
     Example: raytagger labels check labels.parquet --bundle models/frozen --documents docs.parquet
     """
     from raytagger.doctor.visit import Trial, examine_labels
-    from raytagger.settings import EncoderSettings, SourceSettings
+    from raytagger.settings import EncoderSettings, RetagRun, make_run
+    from raytagger.store import Store
 
     with explained_errors(), shown_progress() as progress:
         path = encoder or EncoderSettings.path
         reader = EncoderSettings(path=path, kind=encoder_kind, max_tokens=max_tokens, prompt=prompt)
         splits = tuple(filter(None, zero_shot_split.split(",")))
-        trial = Trial(bundle, SourceSettings(documents=documents, fields=tuple(field or ())), splits, limit)
-        health = examine_labels(labels, reader, similar, trial, progress)
+        source = {"documents": documents, "fields": field or []}
+        run = make_run({"source": source}, RetagRun, overrides or (), "options")
+        trial = Trial(bundle, run.source, splits, limit)
+        health = examine_labels(labels, reader, similar, trial, progress, Store(run.storage))
     show_json(health.as_dict()) if as_json else show("\n".join(health.lines()))
 
 
 @labels_app.command("diff")
-def labels_diff(old: str, new: str, as_json: Json = False) -> None:
+def labels_diff(old: str, new: str, overrides: SetSource = None, as_json: Json = False) -> None:
     """Lists the edits between two label files, and what each makes necessary.
 
     Example: raytagger labels diff labels-may.parquet labels-june.parquet
     """
     from raytagger.corpus import read_labels
     from raytagger.corpus.edits import diff
+    from raytagger.settings import RetagRun, make_run
     from raytagger.store import Store
 
     with explained_errors():
-        store = Store()
-        edits = diff(read_labels(store, old), read_labels(store, new))
+        run = make_run({}, RetagRun, overrides or (), "options")
+        store, form = Store(run.storage), run.source.label_format
+        edits = diff(read_labels(store, old, form), read_labels(store, new, form))
     if as_json:
         show_json([edit.to_dict() for edit in edits])
         return
@@ -82,6 +88,7 @@ def labels_apply(
     edits_file: Annotated[str, typer.Argument(metavar="EDITS", help="JSONL: an edit a line.")],
     labels: Annotated[str, typer.Argument(metavar="LABELS")],
     output: Annotated[str, typer.Option(help="Where the new version goes.")],
+    overrides: SetSource = None,
 ) -> None:
     """Applies edits to a label file.
 
@@ -90,11 +97,13 @@ def labels_apply(
     from raytagger.corpus import read_labels
     from raytagger.corpus.edits import apply, read_edits
     from raytagger.corpus.output import write_table
+    from raytagger.settings import RetagRun, make_run
     from raytagger.store import Store, check_writable
 
     with explained_errors():
-        store = Store()
+        run = make_run({}, RetagRun, overrides or (), "options")
+        store = Store(run.storage)
         check_writable(store, output)
-        newer = apply(read_labels(store, labels), read_edits(store, edits_file))
+        newer = apply(read_labels(store, labels, run.source.label_format), read_edits(store, edits_file))
         write_table(store, output, newer.to_table())
     show(f"{len(newer):,} labels, version {newer.fingerprint}: {output}")

@@ -296,7 +296,7 @@ class _Draft:
         titles, texts, parents, status = zip(*self.rows.values(), strict=True) if self.rows else ((),) * 4
         seen = self.labels.seen
         if seen is not None:
-            seen += (False,) * (len(self.rows) - len(seen))
+            seen += (True,) * (len(self.rows) - len(seen))  # as where a file says nothing: it may be trained
         return LabelSet(tuple(self.rows), titles, texts, parents, status, seen)
 
 

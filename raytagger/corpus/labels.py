@@ -76,6 +76,11 @@ class LabelSet:
         """Boolean (L,), False for retired labels."""
         return np.array([status == ACTIVE for status in self.status], bool)
 
+    @cached_property
+    def marked_unseen_L(self) -> BoolArray:
+        """Boolean (L,), True for labels that the file marks `seen = false`: nothing is trained on them."""
+        return np.zeros(len(self), bool) if self.seen is None else ~np.array(self.seen, bool)
+
     def mask(self, label_ids: Iterable[str]) -> BoolArray:
         """Boolean (L,), True for these labels.
 
@@ -117,9 +122,11 @@ class LabelSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Twelve hex digits over ids, texts, parents and status, in order: the version."""
-        rows = list(zip(self.ids, self.titles, self.texts, self.parents, self.status, strict=True))
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
+        """Twelve hex digits over ids, texts, parents, status and what is marked unseen, in order: the version."""
+        content: list[Any] = list(zip(self.ids, self.titles, self.texts, self.parents, self.status, strict=True))
+        if self.marked_unseen_L.any():
+            content.append(np.flatnonzero(self.marked_unseen_L).tolist())
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
     def to_table(self) -> pa.Table:
         """As an Arrow table with the columns of a label file."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from raytagger.schema import BoolArray
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 EXAMPLES = 5
+SAVED = "report.json"
 HashArray = npt.NDArray[np.uint64]
 
 
@@ -111,6 +114,24 @@ class CorpusReport:
             **{name: {"count": found.count, "examples": found.examples} for name, found in self.findings.items()},
         }
 
+    @property
+    def without_splits(self) -> bool:
+        """Whether no document has a split; False where there is none."""
+        return set(self.splits) == {""}
+
+    def save(self, folder: Path) -> None:
+        """Writes the counts beside what was made of the documents."""
+        (folder / SAVED).write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+
+    def restore(self, folder: Path) -> None:
+        """Takes over the counts that `save` wrote when the documents were read."""
+        if not (folder / SAVED).is_file():
+            return
+        kept = json.loads((folder / SAVED).read_text(encoding="utf-8"))
+        self.n_documents, self.left_out, self._hint = kept["n_documents"], kept["left_out"], kept["hint"]
+        self.splits, self.rejects = Counter(kept["splits"]), Counter(kept["rejects"])
+        self.findings |= {name: Finding(**kept[name]) for name in TITLES if name in kept}
+
     def lines(self) -> list[str]:
         """For people: the size, and then only what is not zero."""
         splits = ", ".join(f"{count:,} {name or 'without a split'}" for name, count in self.splits.items())
@@ -180,6 +201,7 @@ TITLES = {
     "empty_texts": "documents with an empty text",
     "without_labels": "documents without labels",
     "unknown_labels": "gold labels that the label set does not have",
+    "marked_unseen": "gold labels marked seen = false, left out of training",
     "empty_labels": "labels with neither title nor text",
     "duplicate_label_texts": "labels with the text of an earlier one",
 }

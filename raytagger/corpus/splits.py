@@ -6,17 +6,25 @@ moves no other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from raytagger.corpus.rows import STRINGS
 from raytagger.errors import CorpusError
+from raytagger.schema import BoolArray
+from raytagger.settings import SourceSettings
+
+pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 ZEROSHOT = "zeroshot"
+HELD_OUT = "test"  # the split of what is held out where documents have none
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,37 @@ class HoldOutRule:
 def draw(key: str, seed: int) -> float:
     """A number in [0, 1) that depends on key and seed alone."""
     return int.from_bytes(blake2b(f"{seed}:{key}".encode(), digest_size=6).digest(), "big") / 2**48
+
+
+def held_out(ids: Iterable[str], share: float) -> BoolArray:
+    """Bool (B,), the documents that are held out where none has a split: the same in every run.
+
+    Args:
+        ids: of the documents.
+        share: of them; `source.holdout`.
+    """
+    return np.array([draw(f"holdout:{doc_id}", 0) < share for doc_id in ids], bool)
+
+
+def select_training(
+    documents: pa.Table, source: SourceSettings, splits: Collection[str], has_splits: bool = False
+) -> tuple[pa.Table, bool]:
+    """The documents of a chunk that are for training, and whether documents have splits, as far as is known.
+
+    Where no document has a split, all are for training but the share that is held out. Whether that is so shows
+    only at the end: what was selected before a split was seen does not count once one is.
+
+    Args:
+        documents: a chunk.
+        source: `holdout`.
+        splits: those that are for training.
+        has_splits: an earlier chunk has a split.
+    """
+    if has_splits or pc.any(pc.is_valid(documents["split"])).as_py():
+        return documents.filter(pc.is_in(documents["split"], pa.array(sorted(splits), pa.string()))), True
+    if not source.holdout:
+        return documents, False
+    return documents.filter(pa.array(~held_out(documents["doc_id"].to_pylist(), source.holdout))), False
 
 
 def split_by_group(groups: Sequence[str | None], shares: Mapping[str, float], seed: int) -> list[str]:

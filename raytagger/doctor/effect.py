@@ -12,10 +12,10 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from raytagger import metrics
-from raytagger.bundle import Tagger
-from raytagger.corpus import read_documents, select_splits
+from raytagger.bundle import Tagger, unseen_labels
+from raytagger.corpus import read_documents
 from raytagger.errors import CorpusError
-from raytagger.evaluate import gold_matrix, unseen_labels
+from raytagger.evaluate import Selection, gold_matrix, limited
 from raytagger.progress import Progress, silent
 from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.settings import SourceSettings
@@ -70,7 +70,7 @@ class Effect:
 
 
 def zero_shot_documents(
-    store: Store, source: SourceSettings, splits: tuple[str, ...], limit: int = 0
+    store: Store, source: SourceSettings, splits: tuple[str, ...], limit: int = 0, held_out: float = 0.0
 ) -> Iterator[pa.Table]:
     """The documents of the splits that exist, chunk by chunk; all documents where none has a split.
 
@@ -79,6 +79,7 @@ def zero_shot_documents(
         source: the documents.
         splits: those of ZSR and UR.
         limit: at most so many documents of a split; 0 for all.
+        held_out: the share that is looked at where no document has a split; 0 for all.
 
     Raises:
         CorpusError: documents have splits, and none of these.
@@ -92,15 +93,12 @@ def zero_shot_documents(
             "none of the splits exists", got=list(splits), expected=", ".join(sorted(map(str, names)))
         )
     taken: Counter[str | None] = Counter()
+    first, *others = splits if names else ("",)
+    selection = Selection(first, tuple(others), 0.0 if names else held_out)
     for chunk in read_documents(store, source):
-        documents = select_splits(chunk.documents, splits if names else ())
-        rows = []
-        for row, name in enumerate(documents["split"].to_pylist()):
-            taken[name] += 1
-            if not limit or taken[name] <= limit:
-                rows.append(row)
-        if rows:
-            yield documents.take(pa.array(rows, pa.int64()))
+        documents = limited(selection.of(chunk.documents), taken, limit)
+        if len(documents):
+            yield documents
 
 
 def measure_effect(

@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,11 @@ from raytagger.encoders import Encoder
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
+from raytagger.vectors.scripts import MARK, UNSPACED, characters_of, visible
 
 SLAB_TEXTS = 1024
 COMMON_SHARE, COMMON_LABELS = 1 / 5, 5
 FEWEST_LETTERS = 3
-# Scripts that put no space between words: each character counts as a word.
-UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 
 REMEDIES = {
     "empty": "Give it a title or a text, or retire it: nothing finds it by its text.",
@@ -140,12 +138,18 @@ def check_labels(
 
 def normalised(text: str) -> str:
     """A text without what case, spaces and Unicode's forms add."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", visible(text)).casefold().split())
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in small letters; a character of an unspaced script is a word."""
-    return WORD.findall(normalised(text))
+    """The words of a text, in small letters; of a script without spaces, each character with its marks is one."""
+    return _word().findall(normalised(text))
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    unspaced, marks = characters_of(UNSPACED), characters_of(MARK)
+    return re.compile(rf"[{unspaced}][{marks}]*|[^\W_{unspaced}](?:[^\W_{unspaced}]|[{marks}])*")
 
 
 class _Texts:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytagger.bundle import load
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.bundle import load, text_settings
+from raytagger.corpus import LabelSet
+from raytagger.corpus.labels import read_source_labels
 from raytagger.doctor.effect import Effect, measure_effect, zero_shot_documents
 from raytagger.doctor.labels import REMEDIES, LabelReport, check_labels
 from raytagger.doctor.told import effect_lines, report_lines
 from raytagger.encoders import load_encoder
 from raytagger.errors import SettingsError
+from raytagger.evaluate import survey
 from raytagger.progress import Progress, silent
 from raytagger.settings import EncoderSettings, SourceSettings
 from raytagger.store import Store
@@ -64,7 +66,12 @@ class Health:
 
 
 def examine_labels(
-    labels: str, encoder: EncoderSettings, similar: float, trial: Trial, progress: Progress = silent
+    labels: str,
+    encoder: EncoderSettings,
+    similar: float,
+    trial: Trial,
+    progress: Progress = silent,
+    store: Store | None = None,
 ) -> Health:
     """Examines a label file.
 
@@ -74,6 +81,7 @@ def examine_labels(
         similar: the least cosine of texts that are too similar.
         trial: on what the effect is measured.
         progress: told of texts, labels and documents.
+        store: storage options; by default those of the environment.
 
     Raises:
         SettingsError: a bundle without documents, or documents without a bundle.
@@ -86,8 +94,8 @@ def examine_labels(
             got=f"--bundle {trial.bundle!r}, --documents {trial.source.documents!r}",
             expected="both or neither",
         )
-    started, store = time.perf_counter(), Store()
-    label_set = read_labels(store, labels)
+    started, store = time.perf_counter(), store or Store()
+    label_set = read_source_labels(store, replace(trial.source, labels=labels))
     report = check_labels(label_set, load_encoder(encoder, store), similar, encoder.prompt, progress)
     effects = _measure(store, label_set, report, trial, progress) if trial.bundle else None
     return Health(labels, label_set.fingerprint, report, effects, time.perf_counter() - started)
@@ -99,5 +107,7 @@ def _measure(store: Store, labels: LabelSet, report: LabelReport, trial: Trial, 
         tagger = tagger.with_labels(labels)
     flagged = {"ill": tagger.labels.mask(report.flagged())}
     flagged |= {kind: tagger.labels.mask(report.flagged([kind])) for kind in REMEDIES}
-    documents = zero_shot_documents(store, trial.source, trial.splits, trial.limit)
+    source = text_settings(tagger.manifest, trial.source)
+    share = survey(store, source, tagger).held_out(tagger)
+    documents = zero_shot_documents(store, source, trial.splits, trial.limit, share)
     return measure_effect(tagger, documents, flagged, progress=progress)

@@ -5,7 +5,17 @@ probabilities  whether the probabilities of the tags shown come true
 evaluation     tags the documents part by part and sums up
 """
 
-from raytagger.evaluate.documents import Asked, gold_matrix
-from raytagger.evaluate.evaluation import Evaluation, evaluate, gather, unseen_labels
+from raytagger.evaluate.documents import Asked, Selection, gold_matrix, limited, select, survey
+from raytagger.evaluate.evaluation import Evaluation, evaluate, gather
 
-__all__ = ["Asked", "Evaluation", "evaluate", "gather", "gold_matrix", "unseen_labels"]
+__all__ = [
+    "Asked",
+    "Evaluation",
+    "Selection",
+    "evaluate",
+    "gather",
+    "gold_matrix",
+    "limited",
+    "select",
+    "survey",
+]

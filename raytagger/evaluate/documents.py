@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import scipy.sparse as sp
 
+from raytagger.bundle import Tagger
+from raytagger.bundle.trained import are_among, trained_hashes
 from raytagger.corpus import read_documents, select_splits
+from raytagger.corpus.splits import HELD_OUT, held_out
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
-
-pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class Asked:
         zero_shot_splits: the splits of ZSR and UR; those that are absent are passed over.
         group: the column by which the bootstrap draws documents; "" draws them one by one.
         limit: at most so many documents of each split, 0 for all.
+        allow_trained: measure documents although the bundle was trained on all of them.
+        held_out: the share of documents without splits that is measured, 0 for all; None: as `fit` held out.
         seed: of the bootstrap.
         details: keep what a report needs of every document beside the figures.
     """
@@ -38,6 +39,8 @@ class Asked:
     zero_shot_splits: tuple[str, ...] = ("test", "zeroshot")
     group: str = ""
     limit: int = 0
+    allow_trained: bool = False
+    held_out: float | None = None
     seed: int = 0
     details: bool = False
 
@@ -52,13 +55,93 @@ class Part:
     group: np.ndarray
 
 
-def survey(store: Store, source: SourceSettings) -> tuple[set[str], int]:
-    """One pass before anything is tagged: the splits there are, and how many rows cannot be read."""
-    names, rejects = set(), 0
+@dataclass
+class Survey:
+    """What one pass over the documents finds before anything is tagged.
+
+    Attributes:
+        documents: how many each split has; None for those without one.
+        trained: of these, how many the bundle was trained on.
+        rejects: rows that cannot be read.
+    """
+
+    documents: Counter[str | None] = field(default_factory=Counter)
+    trained: Counter[str | None] = field(default_factory=Counter)
+    rejects: int = 0
+
+    @property
+    def names(self) -> set[str]:
+        """The splits there are."""
+        return {name for name in self.documents if name is not None}
+
+    def held_out(self, tagger: Tagger) -> float:
+        """The share of these documents that the bundle's fit held out for want of splits; 0 where it did not."""
+        fitted_on_these = self.trained.total() and not self.names
+        return float(tagger.manifest.get("held_out", 0)) if fitted_on_these else 0.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which documents are measured.
+
+    Attributes:
+        split: of the ranking metrics; "" for all documents.
+        zero_shot_splits: of ZSR and UR; not looked at where `split` is "".
+        held_out: where documents have no splits, the share that is measured, by hash of the id; 0 for all.
+    """
+
+    split: str
+    zero_shot_splits: tuple[str, ...] = ()
+    held_out: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Of the split that is measured; "" for all documents."""
+        return HELD_OUT if self.held_out else self.split
+
+    def of(self, documents: pa.Table) -> pa.Table:
+        """The documents of a chunk that are measured at all."""
+        if self.held_out:
+            return documents.filter(pa.array(held_out(documents["doc_id"].to_pylist(), self.held_out)))
+        return select_splits(documents, (self.split, *self.zero_shot_splits) if self.split else ())
+
+
+def survey(store: Store, source: SourceSettings, tagger: Tagger) -> Survey:
+    """One pass before anything is tagged: splits, documents the bundle was trained on, rows that cannot be read."""
+    found, hashes = Survey(), trained_hashes(tagger)
     for chunk in read_documents(store, source):
-        names.update(pc.unique(chunk.documents["split"]).to_pylist())
-        rejects += len(chunk.rejects)
-    return names - {None}, rejects
+        splits = chunk.documents["split"].to_pylist()
+        found.documents.update(splits)
+        found.rejects += len(chunk.rejects)
+        trained_B = are_among(hashes, chunk.documents["doc_id"].to_pylist())
+        found.trained.update(splits[row] for row in np.flatnonzero(trained_B))
+    return found
+
+
+def select(found: Survey, asked: Asked, tagger: Tagger) -> Selection:
+    """The documents to measure: those of a split, and where none has one, all that the bundle was not trained on.
+
+    Where `fit` held out a share of these same documents, it is the split `test`.
+
+    Raises:
+        CorpusError: there is no such split, none is named and there is no `test`, or the bundle was trained on all
+            of the documents to measure and no split is named.
+    """
+    share = found.held_out(tagger) if asked.held_out is None else asked.held_out
+    if share and asked.split in ("", HELD_OUT):
+        return Selection("", (), share)
+    split = find_split(found.names, asked.split)
+    measured = found.documents[split] if split else found.documents.total()
+    trained = found.trained[split] if split else found.trained.total()
+    if measured and trained == measured and not (asked.split or asked.allow_trained):
+        raise CorpusError(
+            "the bundle was trained on all of these documents",
+            got=f"{trained:,} documents" + (f" of split {split}" if split else ""),
+            expected="documents that it does not know",
+            remedy="Evaluate on others, fit with source.holdout above 0, or measure them all the same by "
+            "--allow-trained.",
+        )
+    return Selection(split, asked.zero_shot_splits)
 
 
 def find_split(names: set[str], asked: str) -> str:
@@ -76,18 +159,16 @@ def find_split(names: set[str], asked: str) -> str:
     return "test"
 
 
-def read_parts(store: Store, source: SourceSettings, asked: Asked, split: str) -> Iterator[Part]:
-    """The documents of the asked splits, chunk by chunk; all where the split is "".
+def read_parts(store: Store, source: SourceSettings, asked: Asked, selection: Selection) -> Iterator[Part]:
+    """The documents of a selection, chunk by chunk.
 
     Raises:
         CorpusError: the documents cannot be read, or have no column of the group's name.
     """
     taken: Counter[str | None] = Counter()
-    position = 0
+    position, split = 0, selection.split
     for chunk in read_documents(store, source):
-        documents = select_splits(chunk.documents, (split, *asked.zero_shot_splits) if split else ())
-        if asked.limit:
-            documents = _limited(documents, taken, asked.limit)
+        documents = limited(selection.of(chunk.documents), taken, asked.limit)
         if not len(documents):
             continue
         names = documents["split"].to_pylist()
@@ -96,7 +177,7 @@ def read_parts(store: Store, source: SourceSettings, asked: Asked, split: str) -
         yield Part(
             documents,
             np.array([not split or name == split for name in names], bool),
-            np.array([not split or name in asked.zero_shot_splits for name in names], bool),
+            np.array([not split or name in selection.zero_shot_splits for name in names], bool),
             _groups(documents[asked.group], own) if asked.group else own,
         )
 
@@ -107,13 +188,14 @@ def _groups(column: pa.ChunkedArray, own: np.ndarray) -> np.ndarray:
     return np.array([f"document {own[row]}" if name is None else f"group {name}" for row, name in enumerate(names)])
 
 
-def _limited(documents: pa.Table, taken: Counter[str | None], limit: int) -> pa.Table:
+def limited(documents: pa.Table, taken: Counter[str | None], limit: int) -> pa.Table:
+    """At most so many documents of each split, 0 for all; `taken` counts them from chunk to chunk."""
     kept = []
-    for row, name in enumerate(documents["split"].to_pylist()):
+    for row, name in enumerate(documents["split"].to_pylist() if limit else ()):
         taken[name] += 1
         if taken[name] <= limit:
             kept.append(row)
-    return documents.take(pa.array(kept, pa.int64()))
+    return documents.take(pa.array(kept, pa.int64())) if limit else documents
 
 
 def gold_matrix(

@@ -10,9 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger import metrics
-from raytagger.bundle import Tagger, named
+from raytagger.bundle import Tagger, named, text_settings, unseen_labels
+from raytagger.bundle.trained import are_among, marked_but_trained, trained_hashes
 from raytagger.errors import CorpusError
-from raytagger.evaluate.documents import Asked, Part, find_split, gold_matrix, read_parts, survey
+from raytagger.evaluate.documents import Asked, Part, Selection, gold_matrix, read_parts, select, survey
 from raytagger.evaluate.probabilities import Shown
 from raytagger.progress import Progress, silent
 from raytagger.schema import BoolArray, Scores
@@ -80,29 +81,25 @@ def gather(
     Raises:
         CorpusError: as `evaluate`.
         BundleError: as `evaluate`.
+        SettingsError: another text is asked for than the tagger was fitted on.
     """
+    source = text_settings(tagger.manifest, source)
     if asked.group not in ("", "doc_id", "text", "split", *source.columns):
         source = replace(source, columns=(*source.columns, asked.group))
-    names, rejects = survey(store, source)
-    split = find_split(names, asked.split)
-    evaluation = Evaluation(tagger, unseen_labels(tagger), split, rejects, asked.details)
-    for part in read_parts(store, source, asked, split):
+    found = survey(store, source, tagger)
+    selection = select(found, asked, tagger)
+    evaluation = Evaluation(tagger, unseen_labels(tagger), selection, found.rejects, asked.details)
+    for part in read_parts(store, source, asked, selection):
         evaluation.add(part)
         progress("evaluating", evaluation.n_tagged)
     if not evaluation.kept:
+        where, without = selection.name or "all", evaluation.n_without_gold
         raise CorpusError(
             "no document to evaluate on",
-            got=f"split {split or 'all'}: {evaluation.n_without_gold} documents without a known gold label",
+            got=f"split {where}: {without} documents without a known gold label",
             expected="at least one document with labels of the label set",
         )
     return evaluation
-
-
-def unseen_labels(tagger: Tagger) -> BoolArray:
-    """Bool (L,): by the label file's own column `seen`, else the labels that the bundle did not train on."""
-    if tagger.labels.seen is not None:
-        return ~np.array(tagger.labels.seen, bool)
-    return tagger.train_count_L == 0
 
 
 @dataclass
@@ -111,7 +108,7 @@ class Evaluation:
 
     tagger: Tagger
     unseen_L: BoolArray
-    split: str = ""
+    selection: Selection
     n_rejected: int = 0
     details: bool = False
     ranked: list[metrics.Ranked] = field(default_factory=list)
@@ -121,8 +118,10 @@ class Evaluation:
     kept: list[sp.csr_matrix] = field(default_factory=list)
     gold: list[sp.csr_matrix] = field(default_factory=list)
     shown: Shown = field(init=False)
+    trained: np.ndarray = field(init=False)
     n_unseen_pairs: int = 0
     n_without_gold: int = 0
+    n_trained: int = 0
     n_unknown_gold: int = 0
     n_tagged: int = 0
     n_cut: int = 0
@@ -131,6 +130,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         self.shown = Shown.by(self.tagger, self.unseen_L)
+        self.trained = trained_hashes(self.tagger)
 
     def add(self, part: Part) -> None:
         """Tags a part once and measures it for both families."""
@@ -146,6 +146,9 @@ class Evaluation:
         if self.details:
             self._keep_details(part, features, scores, gold)
         has_gold = metrics.count_gold(gold) > 0
+        measured = has_gold & (part.in_split | part.in_zero_shot)
+        trained_B = are_among(self.trained, part.documents["doc_id"].to_pylist())
+        self.n_trained += int((measured & trained_B).sum())
         self.n_without_gold += int((part.in_split & ~has_gold).sum())
         self.shown.add(scores, gold, part.in_split & has_gold, part.in_zero_shot & has_gold)
         rows = np.flatnonzero(part.in_split & has_gold)
@@ -169,13 +172,16 @@ class Evaluation:
         chance = metrics.chance_zsr(len(self.tagger.labels), 10) if self.unseen_L.any() else None
         families = (("nDCG@5", self.ranking), ("ZSR@10", self.zero_shot), ("UR@1", self.zero_shot))
         return result | {
-            "split": self.split or None,
+            "split": self.selection.name or None,
+            "held_out": self.selection.held_out,
             "n_rejected": self.n_rejected,
             "chance_ZSR@10": chance,
             "n_documents": len(gold.indptr) - 1,
             "n_without_gold": self.n_without_gold,
             "n_unknown_gold": self.n_unknown_gold,
+            "n_trained_documents": self.n_trained,
             "n_labels": len(self.tagger.labels),
+            "n_marked_but_trained": int(marked_but_trained(self.tagger).sum()),
             "n_unseen_labels": int(self.unseen_L.sum()),
             "n_unseen_pairs": self.n_unseen_pairs,
             "documents_per_s": self.n_tagged / self.tag_s,
@@ -185,7 +191,21 @@ class Evaluation:
             "intervals": {name: family.interval(name, asked.seed) for name, family in families},
             "bundle": self.tagger.bundle_id,
             "licences": self.tagger.manifest.get("licences", {}),
+            "warnings": self._warnings(),
         }
+
+    def _warnings(self) -> list[str]:
+        """What a reader of the figures must know."""
+        share, marked = self.selection.held_out, int(marked_but_trained(self.tagger).sum())
+        told = (
+            (share, f"no document has a split: measured on the share of {share:g} that `fit` held out"),
+            (self.n_trained, f"the bundle was trained on {self.n_trained:,} of the documents that are measured"),
+            (
+                marked,
+                f"{marked:,} labels are marked seen = false, but were trained on: they count as seen",
+            ),
+        )
+        return [line for is_so, line in told if is_so]
 
     def _add_ranking(self, scores: Scores, gold: sp.csr_matrix) -> None:
         for k in (1, 3, 5):

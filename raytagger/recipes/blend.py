@@ -19,22 +19,26 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raytagger.bundle import Tagger, load, open_bundle, publish, write_card, write_labels
+from raytagger.bundle import Tagger, load, open_bundle, publish, write_card, write_labels, write_trained
 from raytagger.bundle.blend import BlendTagger, shared_encoders
 from raytagger.bundle.features import save_features
+from raytagger.bundle.texts import shared_text_settings
+from raytagger.bundle.trained import trained_hashes
 from raytagger.calibration import check_thresholds
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.blend_cascade import check_cascade
 from raytagger.recipes.blend_learn import Learnt, learn
-from raytagger.recipes.fitted import Fitted, check_places
+from raytagger.recipes.fitted import Fitted, check_places, held_out_share
 from raytagger.recipes.inside import INSIDE, fit_inside
 from raytagger.settings import FitRun, ThresholdSettings, to_values
 from raytagger.store import Store
@@ -44,21 +48,22 @@ def fit_blend(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     """Makes a bundle of kind `blend`.
 
     Raises:
-        SettingsError: a setting is impossible, or members have different label sets.
+        SettingsError: a setting is impossible, or members have different label sets or read different texts.
         BundleError: a member is missing.
         CorpusError: documents cannot be read, or there is no validation document with a label.
     """
     check_blend(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.format)
+    labels = read_source_labels(store, run.source)
     places = list(run.blend.members) or [fit_inside(run, method, progress, say) for method in run.blend.methods]
     names = _names(places, run)
     members = shared_encoders([load(place, store, run.encoder.device) for place in places])
     check_labels(labels, members, places)
+    run = replace(run, source=shared_text_settings([member.manifest for member in members], run.source))
     check_cascade(run, members, names)
     report = CorpusReport(labels)
     learnt = learn(run, store, labels, members, names, report, progress, say)
-    version = _publish(run, store, places, learnt)
+    version = _publish(run, store, places, learnt, report)
     trained, seconds = int(learnt.tagger.seen_L.sum()), time.perf_counter() - started
     return Fitted(run.output.bundle, version, len(labels), trained, 0, report, seconds)
 
@@ -126,18 +131,19 @@ def _names(places: list[str], run: FitRun) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} {number}" for number, name in enumerate(names)]
 
 
-def _publish(run: FitRun, store: Store, places: list[str], learnt: Learnt) -> str:
+def _publish(run: FitRun, store: Store, places: list[str], learnt: Learnt, report: CorpusReport) -> str:
     tagger = learnt.tagger
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_labels(folder, tagger.labels, tagger.train_count_L)
+        write_trained(folder, trained_hashes(*tagger.members))
         for number, place in enumerate(places):
             shutil.copytree(open_bundle(place, store).folder, folder / "members" / str(number))
             save_features(tagger.samples[number], folder / "sample" / str(number))
             (folder / "usual").mkdir(exist_ok=True)
             np.save(folder / "usual" / f"{number}.npy", tagger.usual_M2L[number])
         (folder / "blend.json").write_text(json.dumps(_numbers(tagger, learnt), indent=1) + "\n")
-        facts = _facts(run, learnt)
+        facts: dict[str, Any] = {**_facts(run, learnt), "held_out": held_out_share(run, report)}
         write_card(
             folder,
             f"Blend of {len(tagger.names)} taggers over {len(tagger.labels)} labels",
@@ -160,6 +166,7 @@ def _numbers(tagger: BlendTagger, learnt: Learnt) -> dict[str, Any]:
         "unseen_bias": tagger.unseen_bias,
         "thresholds": tagger.thresholds.as_dict(),
         "sample": learnt.sample_documents,
+        "words": tagger.overlap.way,
     }
 
 

@@ -11,19 +11,11 @@ from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
-from raytagger.recipes.reading import part_by_split, read_training, to_matrix
+from raytagger.recipes.reading import Collected, Read, read_training
 from raytagger.settings import FitRun
 from raytagger.store import Store
 
 VALIDATION_AT_MOST, HELD_AT_MOST = 3000, 1000
-
-
-class Surveyed(NamedTuple):
-    """The corpus without its texts: gold labels bool CSR (N, L), and int64 training and validation documents."""
-
-    gold: sp.csr_matrix
-    train_N: np.ndarray
-    validation_N: np.ndarray
 
 
 class Chosen(NamedTuple):
@@ -44,33 +36,27 @@ class Chosen(NamedTuple):
     weight_B: np.ndarray
 
 
-def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress) -> Surveyed:
-    """One pass over the corpus that keeps no text.
+def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress) -> Read:
+    """One pass over the corpus that keeps no text; of the validation documents those that have a label.
 
     Raises:
         CorpusError: no validation document has a label of the label set.
     """
-    gold: list[list[int]] = []
-    split: list[str | None] = []
+    collected = Collected()
     for part in read_training(run, store, labels, report, progress):
-        gold += part.gold
-        split += part.split
-    matrix = to_matrix(gold, len(labels))
-    has_label_N = np.diff(matrix.indptr) > 0
-    train_N, validation_N = part_by_split(run, split, has_label_N)
-    validation_N = validation_N[has_label_N[validation_N]]
+        collected.add(part)
+    read = collected.read(run, len(labels))
+    validation_N = read.validation_N[read.has_label_N[read.validation_N]]
     if not len(validation_N):
         raise CorpusError(
             "no validation document",
-            got=f"{len(split)} documents, none of the validation split with a label of the label set",
+            got=f"{len(read.hash_N)} documents, none of the validation split with a label of the label set",
             remedy="Check source.validation_split; members must not have been trained on these documents.",
         )
-    return Surveyed(matrix, train_N, validation_N)
+    return read._replace(validation_N=validation_N)
 
 
-def choose_documents(
-    run: FitRun, store: Store, labels: LabelSet, surveyed: Surveyed, pseudo_J: np.ndarray
-) -> Chosen:
+def choose_documents(run: FitRun, store: Store, labels: LabelSet, surveyed: Read, pseudo_J: np.ndarray) -> Chosen:
     """A second pass that keeps the texts of few documents."""
     rng = np.random.default_rng([run.train.seed, 7])
     validation = _sample(surveyed.validation_N, VALIDATION_AT_MOST, rng)
@@ -91,7 +77,7 @@ def choose_documents(
     )
 
 
-def _weights(surveyed: Surveyed, rows: np.ndarray, has_N: np.ndarray) -> np.ndarray:
+def _weights(surveyed: Read, rows: np.ndarray, has_N: np.ndarray) -> np.ndarray:
     """Documents with a pseudo-unseen label are more frequent here than in the corpus; both kinds get their due."""
     every = np.concatenate([surveyed.train_N, surveyed.validation_N])
     weight_B = np.ones(len(rows))

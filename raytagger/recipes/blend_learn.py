@@ -21,9 +21,10 @@ from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
 from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
 from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
-from raytagger.recipes.blend_documents import Chosen, Surveyed, choose_documents, survey
+from raytagger.recipes.blend_documents import Chosen, choose_documents, survey
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
+from raytagger.recipes.reading import Read
 from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.search.blend import Candidates, Gate
 from raytagger.search.overlap import Overlap
@@ -119,7 +120,7 @@ def learn(
     return Learnt(tagger, calibrated, len(slabs[0].cut_B), facts)
 
 
-def _trained(member: Tagger, surveyed: Surveyed) -> np.ndarray:
+def _trained(member: Tagger, surveyed: Read) -> np.ndarray:
     """int64 (L,): a frozen member learnt nothing of labels, and may have counted validation documents."""
     if member.manifest["kind"] != "frozen":
         return member.train_count_L

@@ -11,9 +11,8 @@ import scipy.sparse as sp
 
 from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
-from raytagger.errors import CorpusError
 from raytagger.progress import Progress
-from raytagger.recipes.reading import part_by_split, read_training, to_matrix
+from raytagger.recipes.reading import Collected, check_trainable, read_training
 from raytagger.schema import FloatArray
 from raytagger.search.ranker import columns
 from raytagger.settings import FitRun
@@ -31,6 +30,7 @@ class Features:
         gold: bool CSR (N, L).
         train_N: int64, documents of the training split that have a label.
         validation_N: int64, documents of the validation split that have one.
+        trained_hashes: uint64, of the ids of all documents of the training split.
     """
 
     doc_NV: sp.csr_matrix
@@ -38,6 +38,7 @@ class Features:
     gold: sp.csr_matrix
     train_N: np.ndarray
     validation_N: np.ndarray
+    trained_hashes: np.ndarray
 
     @property
     def count_L(self) -> np.ndarray:
@@ -53,6 +54,7 @@ class Features:
         np.save(folder / "shape.npy", np.array([columns(self.doc_NV), columns(self.gold)], np.int64))
         np.save(folder / "train_N.npy", self.train_N)
         np.save(folder / "validation_N.npy", self.validation_N)
+        np.save(folder / "trained_hashes.npy", self.trained_hashes)
         if self.doc_NE is not None:
             np.save(folder / "doc_NE.npy", self.doc_NE.astype(np.float16))
 
@@ -74,6 +76,7 @@ class Features:
             matrix("gold", np.ones(len(read("gold.indices")), bool), labels),
             read("train_N"),
             read("validation_N"),
+            read("trained_hashes"),
         )
 
 
@@ -93,23 +96,15 @@ def read_features(
     """
     terms: list[sp.csr_matrix] = []
     texts: list[str] = []
-    gold: list[list[int]] = []
-    split: list[str | None] = []
+    collected = Collected()
     for part in read_training(run, store, labels, report, progress):
         terms.append(weigh.transform(part.texts))
-        gold += part.gold
-        split += part.split
+        collected.add(part)
         if encode is not None:
             texts += part.texts
-    matrix = to_matrix(gold, len(labels))
-    has_label_N = np.diff(matrix.indptr) > 0
-    train_N, validation_N = part_by_split(run, split, has_label_N)
-    if not has_label_N[train_N].any():
-        raise CorpusError(
-            "no document to train on",
-            got=f"{len(train_N)} documents of the training split, none with a label of the label set",
-            remedy="Check source.train_split, and that documents and labels name the same ids.",
-        )
+    read = collected.read(run, len(labels))
+    check_trainable(read)
     doc_NV = sp.csr_matrix(sp.vstack(terms, format="csr"), dtype=np.float32)
     doc_NE = encode(texts) if encode is not None else None
-    return Features(doc_NV, doc_NE, matrix, train_N[has_label_N[train_N]], validation_N[has_label_N[validation_N]])
+    train_N, validation_N = (rows[read.has_label_N[rows]] for rows in (read.train_N, read.validation_N))
+    return Features(doc_NV, doc_NE, read.gold, train_N, validation_N, read.hash_N[read.train_N])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted
+from raytagger.recipes.fitted import Fitted, warnings_of
 from raytagger.settings import FitRun
 
 GROUP = "raytagger.recipes"
@@ -31,4 +32,8 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
     """
     if run.method not in METHODS:
         raise SettingsError("method", got=run.method, expected=", ".join(METHODS))
-    return METHODS[run.method].load()(run, progress, say)
+    fitted = METHODS[run.method].load()(run, progress, say)
+    warnings = warnings_of(run, fitted.report)
+    for line in warnings:
+        say(f"warning: {line}")
+    return replace(fitted, warnings=warnings)

@@ -9,6 +9,7 @@ from typing import Any
 
 from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
+from raytagger.corpus.splits import HELD_OUT
 from raytagger.encoders import Encoder
 from raytagger.errors import SettingsError
 from raytagger.labels import LabelBank
@@ -31,6 +32,7 @@ class Fitted:
     encoded_labels: int
     report: CorpusReport
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -50,10 +52,30 @@ def check_places(run: FitRun) -> None:
         raise SettingsError("source.labels is empty", expected="a label file")
     if not run.output.bundle:
         raise SettingsError("output.bundle is empty", expected="a folder or s3:// prefix")
+    if not 0 <= run.source.holdout < 1:
+        raise SettingsError("source.holdout", got=run.source.holdout, expected="0 to less than 1")
     if not 1 <= run.search.k <= MOST_TAGS:
         raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
     for place in filter(None, (run.output.bundle, run.labels.bank)):
         check_writable(Store(run.storage), place, folder=True)
+
+
+def warnings_of(run: FitRun, report: CorpusReport) -> tuple[str, ...]:
+    """What a person must know of the documents that were fitted on."""
+    if not report.without_splits:
+        return ()
+    if not run.source.holdout:
+        return ("no document has a split and source.holdout = 0: none is left to evaluate on",)
+    share = f"{run.source.holdout:g}"
+    return (
+        f"no document has a split: a share of {share} is held out as split {HELD_OUT}, by hash of the id "
+        "(source.holdout); `evaluate` measures on it",
+    )
+
+
+def held_out_share(run: FitRun, report: CorpusReport) -> float:
+    """The share of the corpus that was held out for want of splits; 0 where documents have splits."""
+    return run.source.holdout if report.without_splits else 0.0
 
 
 def index_labels(

@@ -10,37 +10,49 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute
 
-from raytagger.bundle import publish, write_card, write_labels
+from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.frozen import uses_encoder, uses_terms
-from raytagger.corpus import LabelSet, read_documents, read_labels, select_splits
-from raytagger.corpus.report import CorpusReport
+from raytagger.corpus import LabelSet, read_documents
+from raytagger.corpus.labels import read_source_labels
+from raytagger.corpus.report import CorpusReport, hash_ids
+from raytagger.corpus.splits import select_training
 from raytagger.encoders import load_encoder, save_encoder
-from raytagger.errors import SettingsError
+from raytagger.errors import CorpusError, SettingsError
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted, check_places, embed_labels, index_labels
+from raytagger.recipes.fitted import Fitted, check_places, embed_labels, held_out_share, index_labels
+from raytagger.recipes.reading import trainable_gold
 from raytagger.search import choose_index
 from raytagger.settings import FitRun, to_values
 from raytagger.store import Store
 from raytagger.vectors import TermCounts, Vocabulary
 
-pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
-
 
 @dataclass
 class Counts:
-    """What the pass over the corpus gathers: terms, training documents in all and of each label, and the report."""
+    """What the pass over the corpus gathers.
 
-    terms: TermCounts
-    count_L: np.ndarray
+    Attributes:
+        report: over all documents.
+        count_L: int64 (L,), training documents of each label.
+        terms: of the training documents.
+        hashes: uint64, of their ids.
+    """
+
     report: CorpusReport
-    documents: int = 0
+    count_L: np.ndarray
+    terms: TermCounts = field(default_factory=TermCounts)
+    hashes: list[np.ndarray] = field(default_factory=lambda: [np.zeros(0, np.uint64)])
+
+    @property
+    def hash_N(self) -> np.ndarray:
+        """uint64 (N,), of all training documents."""
+        return np.concatenate(self.hashes)
 
 
 def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:
@@ -55,11 +67,12 @@ def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], No
     del say  # nothing takes long enough to be announced
     _check(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.format)
+    labels = read_source_labels(store, run.source)
     counts = _count(run, store, labels, progress)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_labels(folder, labels, counts.count_L)
+        write_trained(folder, counts.hash_N)
         if uses_terms(run.search.kind):
             counts.terms.add(labels.full_texts)
             Vocabulary.from_counts(counts.terms).save(folder / "terms")
@@ -85,29 +98,44 @@ def _check(run: FitRun) -> None:
 def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> Counts:
     """One pass over the corpus: terms and label counts of the training split, and the report over all of it.
 
-    Where no document has a split, all are for training.
+    Raises:
+        CorpusError: documents are named, but none is for training, or none of their labels is in the label set.
     """
-    counts = Counts(TermCounts(), np.zeros(len(labels), np.int64), CorpusReport(labels))
+    counts = Counts(CorpusReport(labels), np.zeros(len(labels), np.int64))
     if not run.source.documents:
         return counts
     read, has_splits = 0, False
     for chunk in read_documents(store, run.source):
         counts.report.add(chunk)
-        training = chunk.documents
-        if not has_splits and pc.any(pc.is_valid(training["split"])).as_py():
-            has_splits = True  # so that none of the documents counted so far is for training
-            counts = Counts(TermCounts(), np.zeros(len(labels), np.int64), counts.report)
-        if has_splits:
-            training = select_splits(training, (run.source.train_split,))
-        counts.documents += len(training)
+        training, now = select_training(chunk.documents, run.source, (run.source.train_split,), has_splits)
+        if now and not has_splits:  # none of the documents counted so far is for training
+            has_splits, counts = True, Counts(counts.report, np.zeros(len(labels), np.int64))
+        counts.hashes.append(hash_ids(training["doc_id"].to_pylist()))
         if uses_terms(run.search.kind):
             counts.terms.add(training["text"].to_pylist())
-        for label_ids in training["labels"].to_pylist():
-            known = [labels.index[label_id] for label_id in set(label_ids or ()) if label_id in labels.index]
+        for known in trainable_gold(labels, training["labels"].to_pylist(), counts.report):
             counts.count_L[known] += 1
         read += len(chunk.documents)
         progress("counting", read)
+    _check_counts(run, counts)
     return counts
+
+
+def _check_counts(run: FitRun, counts: Counts) -> None:
+    if not len(counts.hash_N):
+        raise CorpusError(
+            "no document to train on",
+            got=f"{counts.report.n_documents} documents, splits {sorted(filter(None, counts.report.splits))}",
+            remedy="Check source.train_split.",
+        )
+    unknown, marked = (counts.report.findings[name].count for name in ("unknown_labels", "marked_unseen"))
+    if unknown and not marked and not counts.count_L.any():
+        raise CorpusError(
+            "no gold label is in the label set",
+            got=", ".join(counts.report.findings["unknown_labels"].examples),
+            expected="label ids of the label file",
+            remedy="Check that documents and labels name the same ids.",
+        )
 
 
 def _embed(
@@ -152,7 +180,8 @@ def _publish(
         "label_set": labels.fingerprint,
         "labels": len(labels),
         "trained_labels": trained,
-        "train_documents": counts.documents,
+        "train_documents": len(counts.hash_N),
+        "held_out": held_out_share(run, counts.report),
         "calibrated": False,
         "metrics": {},
         "index": _index(run, folder),

@@ -193,7 +193,7 @@ def _run(model: PecosModel, terms: Vocabulary, output: str, labels: str) -> FitR
     flat = model.beam == ALL_NODES
     return FitRun(
         method="xrlinear",
-        source=SourceSettings(labels=labels),
+        source=SourceSettings(labels=labels, normalise="none"),  # as PECOS reads texts
         terms=TermSettings(ngrams=2 if (terms.arrays.right_V >= 0).any() else 1, min_frequency=1),
         tree=TreeSettings(transform=model.transform, combiner=model.combiner),
         search=SearchSettings(

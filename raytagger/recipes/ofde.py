@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from raytagger.bundle import publish, write_card, write_labels
+from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.dense import save_label_encoder
 from raytagger.corpus import LabelSet
 from raytagger.encoders import load_encoder, save_encoder
@@ -36,7 +36,7 @@ from raytagger.fit.onesided import OneSidedTask, build_module, project
 from raytagger.fit.training import Trained, run_uri
 from raytagger.objectives.losses import find_loss
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted, check_places, index_labels
+from raytagger.recipes.fitted import Fitted, check_places, held_out_share, index_labels
 from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
 from raytagger.recipes.reading import corpus_bytes
 from raytagger.settings import FitRun, fingerprint, to_values
@@ -122,6 +122,7 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
         licences.setdefault(run.label_encoder.path, prepared.label_licence)
         count_L = np.where(inputs.trained_L, _counts(inputs), 0)
         write_labels(folder, labels, count_L)
+        write_trained(folder, prepared.trained_hashes)
         training = training_log(inputs, trained)
         (folder / "training.json").write_text(json.dumps(training, indent=1) + "\n")
         chosen = trained.state.outcome["chosen"]
@@ -133,6 +134,7 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
             "labels": len(labels),
             "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},
             "train_documents": len(inputs.train_N),
+            "held_out": held_out_share(run, prepared.report),
             "calibrated": False,
             "metrics": {"validation": chosen},
             "index": index_labels(run, np.load(folder / "label_LD.npy").astype(np.float32), folder),

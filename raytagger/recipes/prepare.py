@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import load_encoder
 from raytagger.encoders.transformer import TransformerEncoder
@@ -21,12 +21,13 @@ from raytagger.fit.inputs import Inputs, Ragged, hide_labels, part_documents
 from raytagger.objectives.projection import start_projection
 from raytagger.progress import Progress
 from raytagger.recipes.fitted import embed_labels
-from raytagger.recipes.reading import corpus_files, part_by_split, read_training, to_matrix
+from raytagger.recipes.reading import Collected, Read, check_trainable, corpus_files, read_training
 from raytagger.schema import FloatArray
 from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join
 
-DONE = "done.json"
+DONE, TRAINED = "done.json", "trained_hashes.npy"
+STAGE = 2  # raised when it writes other files for the same input
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Prepared:
     Attributes:
         uri: where the inputs lie; content-addressed.
         inputs: the same, loaded.
+        trained_hashes: uint64, of the ids of all documents of the training split.
         report: what the corpus looked like.
         encoded: labels that were encoded now.
         label_licence: of the label encoder.
@@ -43,6 +45,7 @@ class Prepared:
 
     uri: str
     inputs: Inputs
+    trained_hashes: np.ndarray
     report: CorpusReport
     encoded: int
     label_licence: str
@@ -50,9 +53,7 @@ class Prepared:
 
 class _Corpus(NamedTuple):
     documents: Ragged
-    gold: sp.csr_matrix
-    train_N: np.ndarray
-    validation_N: np.ndarray
+    read: Read
 
 
 def prepare(
@@ -65,12 +66,12 @@ def prepare(
         CorpusError: documents cannot be read, or none can be trained on.
     """
     encoder, label_encoder = _trainable(run, store), load_encoder(run.label_encoder, store)
-    key = _key(run, store, labels, encoder.identity, label_encoder.identity)
+    key = _key(run, store, labels, [encoder.identity, label_encoder.identity])
     uri = join(run.output.bundle, "training", f"inputs-{key}")
     report = CorpusReport(labels)
     if store.exists(join(uri, DONE)):
         say(f"the corpus is prepared already: {uri}")
-        return Prepared(uri, _open(uri, store), report, 0, label_encoder.licence)
+        return _prepared(uri, store, report, 0, label_encoder.licence)
     corpus = _read(run, store, labels, encoder, report, progress)
     banked = embed_labels(run, store, label_encoder, labels, progress)
     own_LD = None
@@ -80,28 +81,36 @@ def prepare(
     inputs = _assemble(run, labels, corpus, tokens, banked.vector_LD, own_LD)
     with tempfile.TemporaryDirectory() as folder:
         inputs.save(Path(folder))
+        np.save(Path(folder) / TRAINED, corpus.read.hash_N[corpus.read.train_N])
+        report.save(Path(folder))
         store.upload(Path(folder), uri)
     store.write_bytes(join(uri, DONE), json.dumps({"documents": len(corpus.documents)}).encode())
-    return Prepared(uri, _open(uri, store), report, banked.encoded, label_encoder.licence)
+    return _prepared(uri, store, report, banked.encoded, label_encoder.licence)
 
 
-def _key(run: FitRun, store: Store, labels: LabelSet, encoder: str, label_encoder: str) -> str:
+def _key(run: FitRun, store: Store, labels: LabelSet, encoders: list[str]) -> str:
     """Changes with whatever the inputs depend on, and with nothing else; encoders count by their identity."""
     files = corpus_files(run, store)
-    parts = [run.source, encoder, run.encoder.prompt]
+    parts = [STAGE, run.source, run.encoder.prompt]
     train = [run.train.seed, run.train.pseudo_unseen]
-    return fingerprint(
-        run.labels, files=files, parts=parts, train=train, labels=labels.fingerprint, by=label_encoder
-    )
+    return fingerprint(run.labels, files=files, parts=parts, train=train, labels=labels.fingerprint, by=encoders)
 
 
-def _open(uri: str, store: Store) -> Inputs:
+def _prepared(uri: str, store: Store, report: CorpusReport, encoded: int, licence: str) -> Prepared:
+    """Loads what was made, now or by an earlier attempt, with the report of the corpus that it was made of."""
+    folder = _local(uri, store)
+    report.restore(folder)
+    hashes = np.load(folder / TRAINED, allow_pickle=False)
+    return Prepared(uri, Inputs.load(folder), hashes, report, encoded, licence)
+
+
+def _local(uri: str, store: Store) -> Path:
     filesystem, path = store.arrow(uri)
     if filesystem.type_name == "local":
-        return Inputs.load(Path(path))
+        return Path(path)
     folder = Path(tempfile.mkdtemp(prefix="raytagger-inputs-"))
     store.download(uri, folder)
-    return Inputs.load(folder)
+    return folder
 
 
 def _trainable(run: FitRun, store: Store) -> TransformerEncoder:
@@ -128,15 +137,14 @@ def _read(
 ) -> _Corpus:
     """One pass over the corpus: training and validation documents as token ids, and their labels."""
     ids: list[list[int]] = []
-    gold: list[list[int]] = []
-    split: list[str | None] = []
+    collected = Collected()
     for part in read_training(run, store, labels, report, progress):
         if part.texts:
             ids += encoder.tokenize([run.encoder.prompt + text for text in part.texts]).ids
-        gold += part.gold
-        split += part.split
-    matrix = to_matrix(gold, len(labels))
-    return _Corpus(Ragged.of(ids), matrix, *part_by_split(run, split, np.diff(matrix.indptr) > 0))
+        collected.add(part)
+    read = collected.read(run, len(labels))
+    check_trainable(read)
+    return _Corpus(Ragged.of(ids), read)
 
 
 def _assemble(
@@ -148,15 +156,15 @@ def _assemble(
     own_LD: FloatArray | None,
 ) -> Inputs:
     usable_L = labels.active_L & np.array([bool(text) for text in labels.full_texts], bool)
-    count_L = np.asarray(corpus.gold[corpus.train_N].sum(0)).ravel().astype(np.int64)
-    train = run.train
-    hidden_L = hide_labels(corpus.gold, corpus.train_N, usable_L, train.pseudo_unseen, train.seed)
-    parts = part_documents(corpus.gold, corpus.train_N, corpus.validation_N, hidden_L, usable_L, train.seed)
+    train, (gold, train_N, validation_N, _) = run.train, corpus.read
+    count_L = np.asarray(gold[train_N].sum(0)).ravel().astype(np.int64)
+    hidden_L = hide_labels(gold, train_N, usable_L, train.pseudo_unseen, train.seed)
+    parts = part_documents(gold, train_N, validation_N, hidden_L, usable_L, train.seed)
     weight_DE, bias_D = start_projection(label_LE, own_LD)
     return Inputs(
         corpus.documents,
         tokens,
-        corpus.gold,
+        gold,
         *parts,
         label_LE=label_LE,
         twin_L=np.unique(np.array(labels.full_texts, object).astype(str), return_inverse=True)[1],
@@ -170,4 +178,4 @@ def _assemble(
 
 def read_run_labels(run: FitRun, store: Store) -> LabelSet:
     """The label set of a run."""
-    return read_labels(store, run.source.labels, run.source.format)
+    return read_source_labels(store, run.source)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from raytagger.corpus import LabelSet, list_documents, read_documents
-from raytagger.corpus.report import CorpusReport
+from raytagger.corpus.report import CorpusReport, hash_ids
+from raytagger.corpus.splits import select_training
+from raytagger.errors import CorpusError
 from raytagger.progress import Progress
 from raytagger.schema import BoolArray
 from raytagger.settings import FitRun
@@ -19,47 +21,114 @@ VALIDATION_SHARE = 0.05  # of the training documents where no validation split e
 
 
 class Part(NamedTuple):
-    """Some documents: texts, known gold labels in ascending order, and splits."""
+    """Some documents: texts, known gold labels in ascending order, splits, and hashed ids.
+
+    `has_splits`: some document of the corpus has a split, as far as it has been read.
+    """
 
     texts: list[str]
     gold: list[list[int]]
     split: list[str | None]
+    hash_B: np.ndarray
+    has_splits: bool
+
+
+class Read(NamedTuple):
+    """The corpus without its texts, N documents of the training and validation splits.
+
+    Attributes:
+        gold: bool CSR (N, L).
+        train_N: int64, documents of the training split.
+        validation_N: int64, documents of the validation split.
+        hash_N: uint64 (N,), of their ids.
+    """
+
+    gold: sp.csr_matrix
+    train_N: np.ndarray
+    validation_N: np.ndarray
+    hash_N: np.ndarray
+
+    @property
+    def has_label_N(self) -> BoolArray:
+        """Bool (N,), documents with a label of the label set."""
+        return np.diff(self.gold.indptr) > 0
+
+
+class Collected:
+    """What is kept of every part that is read."""
+
+    def __init__(self) -> None:
+        self._gold: list[list[int]] = []
+        self._split: list[str | None] = []
+        self._hashes = [np.zeros(0, np.uint64)]
+        self._has_splits = False
+
+    def add(self, part: Part) -> None:
+        """Keeps all but the texts."""
+        self._gold += part.gold
+        self._split += part.split
+        self._hashes.append(part.hash_B)
+        self._has_splits = part.has_splits
+
+    def read(self, run: FitRun, labels: int) -> Read:
+        """The whole corpus; a twentieth of the training documents is split off where no validation split exists."""
+        gold = to_matrix(self._gold, labels)
+        train_N, validation_N = _part(run, self._split, self._has_splits, np.diff(gold.indptr) > 0)
+        return Read(gold, train_N, validation_N, np.concatenate(self._hashes))
 
 
 def read_training(
     run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress
 ) -> Iterator[Part]:
-    """The documents of the training and validation splits; where no document has a split, all are for training."""
+    """The documents of the training and validation splits, as `corpus.splits.select_training` takes them."""
     has_splits, read = False, 0
     named = (run.source.train_split, run.source.validation_split)
     for chunk in read_documents(store, run.source):
         report.add(chunk)
-        documents = chunk.documents
-        texts, lists = documents["text"].to_pylist(), documents["labels"].to_pylist()
-        split = documents["split"].to_pylist()
-        has_splits = has_splits or any(split)
-        wanted = [row for row, name in enumerate(split) if name in named or (not has_splits and name is None)]
-        read += len(texts)
-        known = [{labels.index[label] for label in lists[row] or () if label in labels.index} for row in wanted]
-        yield Part([texts[row] for row in wanted], [sorted(row) for row in known], [split[row] for row in wanted])
+        wanted, has_splits = select_training(chunk.documents, run.source, named, has_splits)
+        gold = trainable_gold(labels, wanted["labels"].to_pylist(), report)
+        hash_B = hash_ids(wanted["doc_id"].to_pylist())
+        yield Part(wanted["text"].to_pylist(), gold, wanted["split"].to_pylist(), hash_B, has_splits)
+        read += len(chunk.documents)
         progress("reading", read)
 
 
-def part_by_split(
-    run: FitRun, split: list[str | None], has_label_N: BoolArray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Training and validation documents, int64; a twentieth is split off where no validation split exists.
+def trainable_gold(
+    labels: LabelSet, lists: Sequence[Sequence[str] | None], report: CorpusReport
+) -> list[list[int]]:
+    """The known gold labels of documents, ascending; those marked `seen = false` are left out and counted."""
+    known = [sorted({labels.index[name] for name in names or () if name in labels.index}) for names in lists]
+    marked = set(np.flatnonzero(labels.marked_unseen_L).tolist())
+    if not marked:
+        return known
+    report.findings["marked_unseen"].add(labels.ids[label] for row in known for label in row if label in marked)
+    return [[label for label in row if label not in marked] for row in known]
 
-    Args:
-        run: the names of the splits, and the seed of the twentieth.
-        split: of each document.
-        has_label_N: bool (N,); the twentieth is drawn from these documents alone.
+
+def check_trainable(read: Read) -> None:
+    """Refuses a corpus without a training document that has a label.
+
+    Raises:
+        CorpusError: says how many documents there are.
     """
+    if not read.has_label_N[read.train_N].any():
+        raise CorpusError(
+            "no document to train on",
+            got=f"{len(read.train_N)} documents of the training split, none with a label that may be trained",
+            expected="documents with labels of the label set that are not marked seen = false",
+            remedy="Check source.train_split, and that documents and labels name the same ids.",
+        )
+
+
+def _part(
+    run: FitRun, split: list[str | None], has_splits: bool, has_label_N: BoolArray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation documents, int64; the twentieth is drawn from those that have a label."""
     names = np.array([name or "" for name in split], object)
     is_validation = names == run.source.validation_split
-    is_train = names == run.source.train_split if any(split) else ~is_validation
+    is_train = names == run.source.train_split if has_splits else ~is_validation
     train_N, validation_N = np.flatnonzero(is_train), np.flatnonzero(is_validation)
-    labelled_N = train_N if has_label_N is None else train_N[has_label_N[train_N]]
+    labelled_N = train_N[has_label_N[train_N]]
     if not len(validation_N) and len(labelled_N) > 1:
         count = max(1, round(VALIDATION_SHARE * len(labelled_N)))
         chosen = np.random.default_rng([run.train.seed, 3]).choice(labelled_N, count, replace=False)

@@ -28,7 +28,7 @@ from raytagger.store import Store
 from raytagger.stream.count import count_terms
 from raytagger.vectors import TfIdf, Vocabulary
 
-STAGES = 1  # raised when a stage writes other files for the same input
+STAGES = 2  # raised when a stage writes other files for the same input
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ class Workshop:
     @cached_property
     def features(self) -> Features:
         """The corpus as arrays."""
-        return Features.load(self.stages.folder("features", self.features_key, self._make_features))
+        folder = self.stages.folder("features", self.features_key, self._make_features)
+        self.report.restore(folder)
+        return Features.load(folder)
 
     @cached_property
     def count_L(self) -> np.ndarray:
@@ -134,6 +136,7 @@ class Workshop:
         encode = None if self.encoder is None else self._through_bank(self.encoder)
         read = read_features(self.run, self.store, self.labels, self.weigh, encode, self.report, self.progress)
         read.save(folder)
+        self.report.save(folder)
 
     def _through_bank(self, encoder: Encoder) -> Callable[[list[str]], FloatArray]:
         """Document vectors are kept by text hash as label vectors are."""

@@ -25,11 +25,22 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from raytagger.bundle import Tagger, load, open_bundle, publish, write_card, write_labels
+from raytagger.bundle import (
+    Tagger,
+    load,
+    open_bundle,
+    publish,
+    text_settings,
+    write_card,
+    write_labels,
+    write_trained,
+)
 from raytagger.bundle.frozen import predictable
+from raytagger.bundle.trained import trained_hashes
 from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, texts_alone, write_numbers
 from raytagger.calibration import Curve
-from raytagger.corpus import LabelSet, read_labels
+from raytagger.corpus import LabelSet
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
 from raytagger.encoders.encoder import Embedded
@@ -38,10 +49,10 @@ from raytagger.errors import SettingsError
 from raytagger.fit.pairs import TextPairs, Tuning, draw_pairs, tune_on_pairs
 from raytagger.labels import LabelBank
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.blend_documents import Surveyed, choose_documents, survey
-from raytagger.recipes.fitted import Fitted, bank_of, check_places, embed_labels
+from raytagger.recipes.blend_documents import choose_documents, survey
+from raytagger.recipes.fitted import Fitted, bank_of, check_places, embed_labels, held_out_share
 from raytagger.recipes.inside import INSIDE, fit_inside
-from raytagger.recipes.reading import corpus_files, read_training
+from raytagger.recipes.reading import Read, corpus_files, read_training
 from raytagger.recipes.stages import Stages
 from raytagger.recipes.xml0_weight import (
     DEPTH,
@@ -77,17 +88,18 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     """Makes a bundle of kind `xml0`.
 
     Raises:
-        SettingsError: a setting is impossible, or the base has another label set.
+        SettingsError: a setting is impossible, or the base has another label set or reads another text.
         BundleError: the base is missing.
         CorpusError: documents cannot be read, or there is no validation document with a label.
     """
     check_xml0(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.format)
-    job = Job(run, store, labels, CorpusReport(labels), progress, say)
+    labels = read_source_labels(store, run.source)
     place = run.xml0.base or fit_inside(run, run.xml0.base_method, progress, say)
     base = load(place, store, run.encoder.device)
     _check_base(labels, base, place)
+    run = replace(run, source=text_settings(base.manifest, run.source))
+    job = Job(run, store, labels, CorpusReport(labels), progress, say)
     surveyed = survey(run, store, labels, job.report, progress)
     gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
     pseudo_J = draw_hidden(gold, base.train_count_L, predictable(labels), run.train.seed)
@@ -159,7 +171,7 @@ def _check_base(labels: LabelSet, base: Tagger, place: str) -> None:
         )
 
 
-def _make_encoder(job: Job, surveyed: Surveyed, base: Tagger, pseudo_J: np.ndarray) -> Encoder:
+def _make_encoder(job: Job, surveyed: Read, base: Tagger, pseudo_J: np.ndarray) -> Encoder:
     """The sentence encoder as it is, or fine-tuned; hidden labels take no part in that."""
     run, encoder = job.run, load_encoder(job.run.encoder, job.store)
     if not run.xml0.pairs:
@@ -174,7 +186,7 @@ def _make_encoder(job: Job, surveyed: Surveyed, base: Tagger, pseudo_J: np.ndarr
     return open_encoder(made, run.encoder.device)
 
 
-def _tune(job: Job, surveyed: Surveyed, encoder: Encoder, label_J: np.ndarray, folder: Path) -> None:
+def _tune(job: Job, surveyed: Read, encoder: Encoder, label_J: np.ndarray, folder: Path) -> None:
     """Fine-tunes the encoder on pairs with some labels, and keeps it."""
     run = job.run
     assert isinstance(encoder, TransformerEncoder)
@@ -203,7 +215,7 @@ def _read_texts(job: Job, rows: np.ndarray) -> dict[int, str]:
     return found
 
 
-def _weigh(job: Job, draft: Xml0Tagger, surveyed: Surveyed, pseudo_J: np.ndarray) -> tuple[Xml0Tagger, Chosen]:
+def _weigh(job: Job, draft: Xml0Tagger, surveyed: Read, pseudo_J: np.ndarray) -> tuple[Xml0Tagger, Chosen]:
     """The tagger with its probabilities and weight."""
     run = replace(job.run, blend=replace(job.run.blend, documents=0))  # no training document without a hidden label
     documents = choose_documents(run, job.store, job.labels, surveyed, pseudo_J)
@@ -259,6 +271,7 @@ def _publish(job: Job, place: str, tagger: Xml0Tagger, chosen: Chosen) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_labels(folder, job.labels, tagger.train_count_L)
+        write_trained(folder, trained_hashes(tagger.base))
         shutil.copytree(open_bundle(place, job.store).folder, folder / "base")
         save_encoder(tagger.encoder, run.encoder, folder / "encoder")
         np.save(folder / "label_LE.npy", tagger.label_LE.astype(np.float16))
@@ -289,6 +302,7 @@ def _facts(job: Job, tagger: Xml0Tagger, chosen: Chosen) -> dict[str, Any]:
         "labels": len(labels),
         "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},
         "train_documents": base["train_documents"],
+        "held_out": held_out_share(job.run, job.report),
         "calibrated": known and chosen.measured,
         "licences": base.get("licences", {}) | {job.run.encoder.path: tagger.encoder.licence},
         "metrics": {"validation": {f"UR@1, hidden, weight {w}": value for w, value in chosen.curve.items()}},

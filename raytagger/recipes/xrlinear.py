@@ -27,16 +27,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger import metrics
-from raytagger.bundle import publish, write_card, write_labels
+from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.tree import combination, open_search, reads_vectors, words_alone
-from raytagger.corpus import read_labels
+from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import save_encoder
 from raytagger.errors import SettingsError
 from raytagger.labels.label2vec import PRESETS
 from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted, check_places, embed_labels
+from raytagger.recipes.fitted import Fitted, check_places, embed_labels, held_out_share
 from raytagger.recipes.rank import EMBEDDINGS, NEGATIVES, rank_tree, ranker_settings
 from raytagger.recipes.reading import corpus_bytes
 from raytagger.recipes.stages import Stages
@@ -63,7 +63,7 @@ def fit_xrlinear(run: FitRun, progress: Progress = silent, say: Callable[[str], 
     """
     _check(run)
     store, started = Store(run.storage), time.perf_counter()
-    labels = read_labels(store, run.source.labels, run.source.format)
+    labels = read_source_labels(store, run.source)
     stages = Stages(store, join(run.output.bundle, "training"), say)
     shop = Workshop(run, store, labels, stages, CorpusReport(labels), progress, say)
     with at_work(run.cluster, corpus_bytes(run, store)):
@@ -127,6 +127,7 @@ def _publish(shop: Workshop, trees: list[Path]) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_labels(folder, shop.labels, shop.count_L)
+        write_trained(folder, shop.features.trained_hashes)
         for name, made in (("terms", shop.terms), *((f"tree{number}", tree) for number, tree in enumerate(trees))):
             shutil.copytree(made, folder / name, ignore=shutil.ignore_patterns("done"))
         licences, label_LE = _write_encoder(shop, folder)
@@ -188,6 +189,7 @@ def _facts(shop: Workshop, licences: dict[str, str], chosen: dict[str, float]) -
         "labels": len(labels),
         "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},
         "train_documents": len(shop.features.train_N),
+        "held_out": held_out_share(shop.run, shop.report),
         "calibrated": False,
         "metrics": {"validation": chosen},
         "licences": licences,

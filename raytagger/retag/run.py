@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from raytagger.bundle import content_id, load, open_bundle, pin_bundle
+from raytagger.bundle import content_id, load, open_bundle, pin_bundle, text_settings
 from raytagger.corpus import list_documents, read_source_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
@@ -80,12 +80,12 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     _check(run)
     asked, run = run.retag.table, placed(run)
     store, started = Store(run.storage), time.perf_counter()
-    source = replace(run.source, documents=run.retag.documents)
     table = TagTable(store, run.retag.table)
     table.check()
     opened = open_bundle(run.retag.bundle, store)
+    source = text_settings(opened.manifest, replace(run.source, documents=run.retag.documents))
     files = list_documents(store, source)
-    label_set_id = _label_set(run, store, opened.labels.fingerprint)
+    label_set_id = _label_set(run, source, store, opened.labels.fingerprint)
     inputs_id = _inputs_id(run, source, files, [content_id(opened.manifest), label_set_id])
     with locked(store, join(run.retag.table, "_lock")):
         last = table.last_run()
@@ -121,10 +121,10 @@ def _check(run: RetagRun) -> None:
         raise SettingsError("retag.k", got=run.retag.k, expected=f"0 to {MOST_TAGS}")
 
 
-def _label_set(run: RetagRun, store: Store, own: str) -> str:
+def _label_set(run: RetagRun, source: SourceSettings, store: Store, own: str) -> str:
     if not run.retag.labels:
         return own
-    return read_source_labels(store, replace(run.source, labels=run.retag.labels)).fingerprint
+    return read_source_labels(store, replace(source, labels=run.retag.labels)).fingerprint
 
 
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from raytagger.schema import PAD, FloatArray, IntArray
 from raytagger.vectors import TfIdf
+from raytagger.vectors.style import SCRIPTS
 
 PAIRS_AT_ONCE = 200_000
 
@@ -18,10 +19,12 @@ class Overlap:
 
     Args:
         texts: of the labels.
+        way: how words are seen, see `Style`.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._terms = TfIdf.fit([text for text in texts if text] or ["."], ngrams=1)
+    def __init__(self, texts: Sequence[str], way: int = SCRIPTS) -> None:
+        self.way = way
+        self._terms = TfIdf.fit([text for text in texts if text] or ["."], ngrams=1, words=way)
         weight_LV = self._terms.transform(texts)
         weight_LV.data **= 2
         total_L = np.asarray(weight_LV.sum(axis=1)).ravel()

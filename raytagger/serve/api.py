@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 
 from raytagger import __version__
 from raytagger.bundle import Tagger, named
+from raytagger.bundle.texts import read_texts, text_fields
 from raytagger.bundle.tree import TreeTagger
 from raytagger.bundle.xml0 import Xml0Tagger
 from raytagger.corpus import LabelSet
@@ -68,21 +69,25 @@ class _Routes:
         return JSONResponse(await loop.run_in_executor(self._thread, self._answer, request))
 
     async def health(self) -> Health:
-        """Which bundle is served, and the licences of the models in it."""
+        """Which bundle is served, the fields of its documents, and the licences of the models in it."""
         tagger = self._tagger
         licences = tagger.manifest.get("licences", {})
-        return Health(status="ok", bundle=tagger.bundle_id, labels=len(tagger.labels), licences=licences)
+        fields = list(text_fields(tagger.manifest))
+        return Health(
+            status="ok", bundle=tagger.bundle_id, labels=len(tagger.labels), fields=fields, licences=licences
+        )
 
     def _answer(self, request: TagRequest) -> dict[str, Any]:
         labels = self._tagger.labels
         allowed_L = _allowed(request, labels)
         tagger, features = self._tagger, None
+        texts = read_texts(tagger.manifest, request.texts)
         if allowed_L is None and not isinstance(tagger, Xml0Tagger):
-            scores = tagger.tag(request.texts, request.k)
+            scores = tagger.tag(texts, request.k)
         else:
-            features = tagger.encode(request.texts)
+            features = tagger.encode(texts)
             scores = tagger.search(features, request.k, allowed_L)
-        blank_B = tagger.blank(request.texts) if isinstance(tagger, TreeTagger) else ()
+        blank_B = tagger.blank(texts) if isinstance(tagger, TreeTagger) else ()
         results: list[dict[str, Any]] = [
             {"tags": [{"label_id": name, "title": _title(labels, name), "score": score} for name, score in pairs]}
             for pairs in named(scores, labels)

@@ -25,7 +25,7 @@ from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
 
-from raytagger.bundle import load, open_bundle, pin_bundle, read_facts
+from raytagger.bundle import load, open_bundle, peek_manifest, pin_bundle
 from raytagger.errors import BundleError, CapacityError, RaytaggerError, SettingsError
 from raytagger.serve.api import make_api
 from raytagger.serve.tokens import read_tokens
@@ -138,7 +138,7 @@ def _check_bundle(run: ServeRun) -> dict[str, Any]:
     place = pin_bundle(run.serve.bundle, store)
     if not is_s3(place):
         return open_bundle(place, store).manifest
-    return read_facts(place, store)
+    return peek_manifest(place, store)
 
 
 def _starts_ray(run: ServeRun) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
+
+from raytagger.bundle.texts import join_fields
 
 MAX_TEXT_BYTES = 1_000_000
 MAX_K = 100
@@ -22,7 +24,17 @@ def _check_text(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_check_text)]
+def _text_or_fields(value: Any, check_string: ValidatorFunctionWrapHandler) -> str | dict[str, str]:
+    if not isinstance(value, dict):
+        return _check_text(check_string(value))
+    fields = {check_string(name): check_string(part) for name, part in value.items() if part is not None}
+    _check_text(join_fields(fields.values()))
+    return fields
+
+
+# A union would tell of both kinds where one is wrong.
+SCHEMA = {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": ["string", "null"]}}]}
+Text = Annotated[str, WrapValidator(_text_or_fields), WithJsonSchema(SCHEMA)]
 
 
 class TagRequest(BaseModel):
@@ -34,7 +46,9 @@ class TagRequest(BaseModel):
         json_schema_extra={"examples": [{"texts": ["Prune plums in high summer."], "k": 5}]},
     )
 
-    texts: list[Text] = Field(min_length=1, description="At most serve.max_texts of them.")
+    texts: list[Text] = Field(
+        min_length=1, description="At most serve.max_texts of them: each whole, or the bundle's fields by name."
+    )
     k: int = Field(default=5, ge=1, le=MAX_K, description="Labels a text.")
     allow: list[str] | None = Field(default=None, description="Only these labels may be answered.")
     deny: list[str] = Field(default=[], description="These labels are not answered.")
@@ -76,6 +90,7 @@ class Health(BaseModel):
     status: str
     bundle: str
     labels: int
+    fields: list[str]
     licences: dict[str, Any]
 
 

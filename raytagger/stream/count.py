@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pyarrow.compute
-
-from raytagger.corpus import list_documents, select_splits
+from raytagger.corpus import list_documents
+from raytagger.corpus.splits import select_training
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
 from raytagger.settings import FitRun
@@ -22,11 +21,9 @@ from raytagger.stream.executor import at_work, ray_is_up
 from raytagger.stream.reading import Files, group_files, read_group
 from raytagger.vectors import TermCounts
 
-pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
-
 
 def count_terms(run: FitRun, progress: Progress = silent) -> TermCounts:
-    """Document frequencies over the training split; over all documents where none has a split.
+    """Document frequencies over the training documents, as `corpus.splits.select_training` takes them.
 
     Equal to one `TermCounts` over the same texts.
 
@@ -100,10 +97,7 @@ class Texts(NamedTuple):
 def read_texts(run: FitRun, files: Files, group: range) -> Iterator[Texts]:
     """The texts of a group of files, unit by unit."""
     for unit in read_group(Store(run.storage), files, group, run.source, run.cluster.chunk_documents):
-        documents = unit.documents
-        has_splits = bool(pc.any(pc.is_valid(documents["split"])).as_py())
-        if has_splits:
-            documents = select_splits(documents, (run.source.train_split,))
+        documents, has_splits = select_training(unit.documents, run.source, (run.source.train_split,))
         yield Texts(documents["text"].to_pylist(), has_splits)
 
 

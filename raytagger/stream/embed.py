@@ -116,7 +116,9 @@ def fill_bank(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     run = placed(run)
     job = plan_job(run)
     check_writable(store, job.bank, folder=True)
-    labels = read_labels(store, run.source.labels, run.source.format)
+    labels = read_labels(
+        store, run.source.labels, run.source.label_format, form=run.source.normalise, quotes=run.source.quotes
+    )
     bank = LabelBank(store, job.bank)
     with connected(run.cluster):
         known = _ask_worker(job, run, say)

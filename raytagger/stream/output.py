@@ -8,7 +8,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytagger.bundle import content_id, pin_bundle, read_facts
+from raytagger.bundle import content_id, peek_manifest, pin_bundle, text_settings
+from raytagger.bundle.loaded import check_k
 from raytagger.corpus import list_documents, read_source_labels
 from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
@@ -42,15 +43,16 @@ def tag_documents(
     """
     store, run = Store(run.storage), placed(run)
     pinned, labels = pin_bundle(absolute(bundle), store), run.retag.labels
+    source = text_settings(peek_manifest(pinned, store), replace(run.source, documents=run.retag.documents))
     job = TagJob(
         bundle=pinned,
-        source=replace(run.source, documents=run.retag.documents),
-        k=k,
+        source=source,
+        k=check_k(k),
         data="",
         markers="",
         run_id="",
         labels=labels,
-        label_set=read_source_labels(store, replace(run.source, labels=labels)).fingerprint if labels else "",
+        label_set=read_source_labels(store, replace(source, labels=labels)).fingerprint if labels else "",
         splits=run.retag.splits,
         cluster=run.cluster,
         storage=run.storage,
@@ -94,7 +96,7 @@ def rejects_uri(output: str) -> str:
 
 
 def _placed(job: TagJob, output: str, store: Store) -> TagJob:
-    run_id = job.key(content_id(read_facts(job.bundle, store)), list_documents(store, job.source))
+    run_id = job.key(content_id(peek_manifest(job.bundle, store)), list_documents(store, job.source))
     if output.endswith(".parquet"):
         staging = join(parent(output), f".{output.rstrip('/').rsplit('/', 1)[-1]}.{run_id}")
         return replace(job, data=join(staging, "data"), markers=join(staging, "markers"), run_id=run_id)

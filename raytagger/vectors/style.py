@@ -1,15 +1,16 @@
 r"""How a vocabulary reads texts and weighs terms: what a word is, and how counts become weights.
 
-Three ways to see words, the numbers of which lie in a vocabulary's folder:
+Four ways to see words, the numbers of which lie in a vocabulary's folder:
 
-    WORDS    runs of two or more word characters of the lower-cased text, as `(?u)\b\w\w+\b` finds them
+    SCRIPTS  words of any script, of two or more characters of the lower-cased text, as `scripts` has it: ours
+    WORDS    runs of two or more word characters of the lower-cased text, as `(?u)\b\w\w+\b` finds them:
+             scikit-learn's way, and that of bundles from before SCRIPTS, which tag as they did
     PLAIN    the same once accents are off, as scikit-learn's `strip_accents="unicode"` takes them off
     RUNS     whatever stands between spaces, as it stands there: PECOS's own way; a null byte parts words, too
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -18,13 +19,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from raytagger.schema import BoolArray
+from raytagger.vectors.scripts import LETTER, kinds, visible, word_characters
 
 Bytes = npt.NDArray[np.uint8]
 Longs = npt.NDArray[np.int64]
 
-CODE_POINTS = 0x110000
-WORDS, PLAIN, RUNS = 0, 1, 2
+WAYS = 4
+WORDS, PLAIN, RUNS, SCRIPTS = range(WAYS)
 LOGARITHM, COUNT, ONCE = 0, 1, 2  # of a term that is there n times: 1 + ln n, n, or 1
 
 
@@ -32,7 +33,7 @@ class Style(NamedTuple):
     """Numbers, so that kernels take it as it is.
 
     Attributes:
-        words: WORDS, PLAIN or RUNS.
+        words: WORDS, PLAIN, RUNS or SCRIPTS.
         counts: LOGARITHM, COUNT or ONCE.
         norm: 2 for rows of unit length, 1 for rows whose absolute values sum to one.
         most_words: of a text that are read; 0 for all of them.
@@ -52,39 +53,35 @@ class Alphabet(NamedTuple):
 
     Attributes:
         fold_256: every byte as it is compared; 0 for ASCII that is in no word.
-        is_word_C: bool (code points,), which characters beyond ASCII are in words; (0,) for all of them.
+        kind_C: uint8 (code points,), kinds of characters beyond ASCII, see `scripts`; (0,) where all are in words.
         shortest: characters of the shortest word.
     """
 
     fold_256: Bytes
-    is_word_C: BoolArray
+    kind_C: Bytes
     shortest: int
 
 
 @cache
 def alphabet(words: int) -> Alphabet:
-    """Of a way to see words."""
+    """Of a way to see words.
+
+    Raises:
+        ValueError: the number of no way.
+    """
+    if words not in range(WAYS):
+        raise ValueError(f"way {words} to see words: of a newer raytagger")
     fold_256 = np.arange(256, dtype=np.uint8)
     if words == RUNS:
         fold_256[ord(" ")] = 0
-        return Alphabet(fold_256, np.zeros(0, bool), 1)
+        return Alphabet(fold_256, np.zeros(0, np.uint8), 1)
     for code in range(128):
         character = chr(code)
         fold_256[code] = ord(character.lower()) if character.isalnum() or character == "_" else 0
-    return Alphabet(fold_256, word_characters(), 2)
+    return Alphabet(fold_256, kinds() if words == SCRIPTS else word_characters() * np.uint8(LETTER), 2)
 
 
-@cache
-def word_characters() -> BoolArray:
-    r"""Bool (code points,): what Python's `re` takes for `\w`."""
-    every = np.arange(CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
-    is_word_C = np.zeros(CODE_POINTS, bool)
-    for run in re.finditer(r"\w+", every):
-        is_word_C[run.start() : run.end()] = True
-    return is_word_C
-
-
-def join_texts(texts: Sequence[str], words: int = WORDS) -> tuple[Bytes, Longs]:
+def join_texts(texts: Sequence[str], words: int) -> tuple[Bytes, Longs]:
     """Texts as one buffer and its start_B1; only the non-ASCII are folded here, the others by the kernels.
 
     A lone surrogate becomes a question mark: like it, no part of a word of letters.
@@ -101,5 +98,7 @@ def _fold(text: str, words: int) -> str:
     lower = text.lower()
     if words == WORDS:
         return lower
+    if words == SCRIPTS:
+        return visible(lower)
     parts = unicodedata.normalize("NFKD", lower)
     return "".join(character for character in parts if not unicodedata.combining(character))

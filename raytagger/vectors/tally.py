@@ -12,18 +12,16 @@ from numba import njit
 
 from raytagger.errors import SettingsError
 from raytagger.schema import IntArray
-from raytagger.vectors.style import WORDS, Alphabet, Bytes, Longs, alphabet, join_texts
+from raytagger.vectors.scan import HALF, hash_word, next_word
+from raytagger.vectors.style import SCRIPTS, Alphabet, Bytes, Longs, alphabet, join_texts
 from raytagger.vectors.words import (
-    HALF,
     LOW,
     NO_PAIR,
     Slots,
     fill_words,
     find_pair,
     find_word,
-    hash_word,
     join_pair,
-    next_word,
     read_only,
     table_size,
 )
@@ -44,6 +42,7 @@ class CountedTerms(NamedTuple):
         word_frequency_W: int64 (W,), in how many texts each word stands.
         pair_key_P: uint64 (P,), number of the left word x 2^32 + number of the right one.
         pair_frequency_P: int32 (P,).
+        words: how words were seen, see `Style`.
     """
 
     texts: int
@@ -53,6 +52,7 @@ class CountedTerms(NamedTuple):
     word_frequency_W: Longs
     pair_key_P: Slots
     pair_frequency_P: IntArray
+    words: int = SCRIPTS
 
 
 class Tally(NamedTuple):
@@ -79,30 +79,31 @@ class TermCounts:
 
     Args:
         ngrams: 1 counts words, 2 also pairs of consecutive words.
+        words: how they are seen, see `Style`.
 
     Raises:
         SettingsError: `ngrams` is neither.
     """
 
-    def __init__(self, ngrams: int = 1) -> None:
+    def __init__(self, ngrams: int = 1, words: int = SCRIPTS) -> None:
         if ngrams not in (1, 2):
             raise SettingsError("ngrams", got=ngrams, expected="1 or 2")
-        self.texts, self.ngrams = 0, ngrams
+        self.texts, self.ngrams, self.words = 0, ngrams, words
         self._marks = 1  # differs from `texts` where counts were merged
         self._tally = _empty_tally()
 
     def add(self, texts: Iterable[str]) -> None:
-        """Counts in how many texts each term stands; words are lower-cased runs of two or more word characters."""
+        """Counts in how many texts each term stands."""
         rest = iter(texts)
         while batch := list(islice(rest, BATCH)):
-            text, start_B1 = join_texts(batch)
-            row = 0
+            text, start_B1 = join_texts(batch, self.words)
+            row, letters = 0, alphabet(self.words)
             while True:
-                row = tally_texts(self._tally, text, start_B1, alphabet(WORDS), row, self._marks, self.ngrams == 2)
+                row = tally_texts(self._tally, text, start_B1, letters, row, self._marks, self.ngrams == 2)
                 if row == len(batch):
                     break
-                size = int(start_B1[row + 1] - start_B1[row])
-                self._make_room(size, size // 3 + 1, size // 3 + 1 if self.ngrams == 2 else 0)
+                size, words = most_of(start_B1[row + 1] - start_B1[row])
+                self._make_room(size, words, words if self.ngrams == 2 else 0)
             self._marks += len(batch)
             self.texts += len(batch)
 
@@ -114,6 +115,8 @@ class TermCounts:
         """
         if other.ngrams != self.ngrams:
             raise SettingsError("ngrams of counts to merge", got=other.ngrams, expected=str(self.ngrams))
+        if other.words != self.words:
+            raise SettingsError("how counts to merge see words", got=other.words, expected=str(self.words))
         self._add_counted(other.counted())
 
     def counted(self) -> CountedTerms:
@@ -128,12 +131,13 @@ class TermCounts:
             tally.word_frequency_W[:words].copy(),
             tally.pair_key_S[taken],
             tally.pair_frequency_S[taken],
+            self.words,
         )
 
     @classmethod
     def from_counted(cls, counted: CountedTerms) -> TermCounts:
         """Goes on from what `counted` gave."""
-        counts = cls(counted.ngrams)
+        counts = cls(counted.ngrams, counted.words)
         counts._add_counted(counted)
         return counts
 
@@ -141,12 +145,14 @@ class TermCounts:
         return TermCounts.from_counted, (self.counted(),)
 
     def _add_counted(self, counted: CountedTerms) -> None:
-        word_byte, start_W1, frequency_W, key_P, frequency_P = map(read_only, counted[2:])
+        word_byte, start_W1, frequency_W, key_P, frequency_P = map(read_only, counted[2:7])
         here_W = np.empty(len(frequency_W), np.int64)
         for start in range(0, len(frequency_W), BATCH):
             part, part_W1 = slice(start, start + BATCH), start_W1[start : start + BATCH + 1]
             self._make_room(int(part_W1[-1] - part_W1[0]), len(part_W1) - 1, 0)
-            here_W[part] = add_words(self._tally, word_byte, part_W1, frequency_W[part], alphabet(WORDS).fold_256)
+            here_W[part] = add_words(
+                self._tally, word_byte, part_W1, frequency_W[part], alphabet(self.words).fold_256
+            )
         for start in range(0, len(key_P), BATCH):
             part = slice(start, start + BATCH)
             self._make_room(0, 0, len(key_P[part]))
@@ -201,6 +207,15 @@ def _longer(array: npt.NDArray[Item], size: int) -> npt.NDArray[Item]:
 
 
 @njit(cache=True, nogil=True)
+def most_of(size: int) -> tuple[int, int]:
+    """Bytes of words, and words, that a text of so many bytes has at most.
+
+    A word takes two bytes with what parts it from the next; where it takes more, it may share half of them.
+    """
+    return 2 * size, size // 2 + 1
+
+
+@njit(cache=True, nogil=True)
 def has_room(tally: Tally, size: int, words: int, pairs: int) -> bool:
     """Whether so many bytes, words and pairs more fit."""
     return (
@@ -250,15 +265,15 @@ def tally_texts(
     """
     for row in range(first, len(start_B1) - 1):
         at, end = start_B1[row], start_B1[row + 1]
-        most = (end - at) // 3 + 1
-        if not has_room(tally, end - at, most, most if pairs else 0):
+        size, words = most_of(end - at)
+        if not has_room(tally, size, words, words if pairs else 0):
             return row
         previous = -1
         while True:
-            begin, at, mixed = next_word(text, at, end, alphabet)
+            begin, stop, at, mixed = next_word(text, at, end, alphabet)
             if begin == end:
                 break
-            word = _put_word(tally, text, begin, at, mixed, alphabet.fold_256)
+            word = _put_word(tally, text, begin, stop, mixed, alphabet.fold_256)
             if tally.word_last_W[word] != mark + row:
                 tally.word_last_W[word] = mark + row
                 tally.word_frequency_W[word] += 1

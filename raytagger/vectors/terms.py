@@ -18,10 +18,10 @@ import scipy.sparse as sp
 
 from raytagger.errors import BundleError, CapacityError
 from raytagger.schema import FloatArray, IntArray
+from raytagger.vectors.scan import HALF
 from raytagger.vectors.style import STANDARD, Bytes, Longs, Style, alphabet, join_texts
 from raytagger.vectors.tally import CountedTerms, TermCounts
 from raytagger.vectors.words import (
-    HALF,
     LOW,
     NO_PAIR,
     Lexicon,
@@ -35,7 +35,7 @@ from raytagger.vectors.words import (
 
 MAX_TERMS = 1 << 20
 LOAD = 0.5  # of the tables: looking up what is not there must end soon, for many pairs are no terms
-MAX_BYTES = 3 << 30  # of text in a batch: more could have 2^31 terms
+MAX_BYTES = 2_000_000_000  # of text in a batch: more could have 2^31 terms
 _COUNTS: FloatArray = np.zeros(0, np.float32)
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
@@ -136,7 +136,8 @@ class Vocabulary:
         """The `max_terms` most frequent of the terms that stand in at least `min_frequency` texts."""
         counted = counts.counted()
         left_V, right_V, frequency_V = _choose(counted, max_terms, min_frequency)
-        return cls(_arrays(counted.word_byte, counted.word_start_W1, left_V, right_V, frequency_V, counted.texts))
+        arrays = _arrays(counted.word_byte, counted.word_start_W1, left_V, right_V, frequency_V, counted.texts)
+        return cls(arrays._replace(style=np.array(Style(words=counted.words), np.int64)))
 
     @classmethod
     def from_terms(
@@ -203,7 +204,7 @@ class Vocabulary:
             threads: how many share a large batch.
 
         Raises:
-            CapacityError: more than 3 GiB of text.
+            CapacityError: more than 2 GB of text.
         """
         if threads <= 1 or len(texts) < 2 * threads:
             return self._rows(texts, idf_V, MAX_BYTES)
@@ -238,7 +239,9 @@ class Vocabulary:
                 for name, file in files.items()
                 if name not in VocabularyArrays._field_defaults or file.exists()  # older folders lack these
             }
-            return cls(VocabularyArrays(**there))
+            vocabulary = cls(VocabularyArrays(**there))
+            alphabet(vocabulary.style.words)
+            return vocabulary
         except (OSError, ValueError) as error:
             raise BundleError(f"the vocabulary {path} cannot be read", got=str(error)) from error
 
@@ -247,8 +250,8 @@ class Vocabulary:
         if len(text) > max_bytes:
             raise CapacityError("too much text at once", got=len(text), expected=f"at most {max_bytes} bytes")
         letters = alphabet(self.style.words)
-        # A word and what parts it from the next have a least size; there are twice as many terms as words at most.
-        most = 2 * ((len(text) + len(texts)) // (letters.shortest + 1) + 1)  # pages that stay unused take no memory
+        # A word takes two bytes at least, with what parts it from the next, and begins a pair at most.
+        most = len(text) + len(texts) + 2  # pages that stay unused take no memory
         row_B1 = np.empty(len(texts) + 1, np.int32)
         feature, value = np.empty(most, np.int32), np.empty(most, np.float32)
         # A scratch of the vocabulary's size is handed from call to call; list's pop and append are atomic.

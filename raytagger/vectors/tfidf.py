@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger.schema import FloatArray
-from raytagger.vectors.style import STANDARD, Style
+from raytagger.vectors.style import SCRIPTS, STANDARD, Style
 from raytagger.vectors.tally import TermCounts
 from raytagger.vectors.terms import MAX_TERMS, SparseRows, Vocabulary
 from raytagger.vectors.words import weigh_rows
@@ -23,9 +23,10 @@ BM25_B = 0.75
 class TfIdf:
     """Texts to unit rows of (1 + ln count) x idf over words and pairs of words.
 
-    Equal to scikit-learn's `TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)` with the same vocabulary, whose
-    columns it numbers by document frequency; a vocabulary of another style weighs as that says. Its methods may be
-    called from several threads at once.
+    A vocabulary of the style WORDS gives what scikit-learn's `TfidfVectorizer(ngram_range=(1, 2),
+    sublinear_tf=True)` gives with the same vocabulary, whose columns it numbers by document frequency. So does
+    one of SCRIPTS on texts of scripts with spaces without combining marks and invisible characters. Any other
+    weighs as its style says. Its methods may be called from several threads at once.
 
     Attributes:
         vocabulary: the terms.
@@ -36,10 +37,15 @@ class TfIdf:
 
     @classmethod
     def fit(
-        cls, texts: Iterable[str], ngrams: int = 2, max_terms: int = MAX_TERMS, min_frequency: int = 1
+        cls,
+        texts: Iterable[str],
+        ngrams: int = 2,
+        max_terms: int = MAX_TERMS,
+        min_frequency: int = 1,
+        words: int = SCRIPTS,
     ) -> TfIdf:
         """Counts texts that fit memory; `stream` counts those that do not."""
-        counts = TermCounts(ngrams)
+        counts = TermCounts(ngrams, words)
         counts.add(texts)
         return cls(Vocabulary.from_counts(counts, max_terms, min_frequency))
 

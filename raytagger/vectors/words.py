@@ -1,7 +1,7 @@
-r"""Words of UTF-8 texts, found and counted: the compiled part of the vocabulary.
+r"""Words of UTF-8 texts, looked up and counted: the compiled part of the vocabulary.
 
-A batch of B texts is one buffer of bytes; text b is `text[start_B1[b] : start_B1[b + 1]]`. What a word is, an
-`Alphabet` says. A pair is two words with no other word between them. Words have numbers, and so a pair is one key:
+A batch of B texts is one buffer of bytes; text b is `text[start_B1[b] : start_B1[b + 1]]`. `scan` finds words. A
+pair is two words with no other word begun between them. Words have numbers, and so a pair is one key:
 
     word_slot_S   [  hash 32 | word + 1 32 ]  at the word's hash, 0 where free ──▶ word_start_W1 ──▶ word_byte
     pair_key_S    [  left 32 | right 32    ]  at the key's hash, NO_PAIR where free
@@ -22,15 +22,15 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from raytagger.schema import FloatArray, IntArray
+from raytagger.vectors.scan import HALF, hash_word, next_word
 from raytagger.vectors.style import COUNT, LOGARITHM, Alphabet, Bytes, Longs, Style
 
 Slots = npt.NDArray[np.uint64]
 
 NO_PAIR = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-_SEED, _PRIME = np.uint64(0xCBF2_9CE4_8422_2325), np.uint64(0x0000_0100_0000_01B3)  # FNV-1a
 _MIX = np.uint64(0x9E37_79B9_7F4A_7C15)
 NOTHING = float(np.finfo(np.float32).eps)  # rows as short as this stay as they are, as PECOS leaves them
-_ZERO, _ONE, HALF, LOW = np.uint64(0), np.uint64(1), np.uint64(32), np.uint64(0xFFFF_FFFF)
+_ZERO, _ONE, LOW = np.uint64(0), np.uint64(1), np.uint64(0xFFFF_FFFF)
 
 
 class Lexicon(NamedTuple):
@@ -107,56 +107,6 @@ def _ask_for(array: npt.NDArray[Any], index: np.uint64) -> None:
 def _trailing_zeros(bits: np.uint64) -> int:
     """How many low bits are zero; at least one must not be."""
     return np.int64(_count_trailing_zeros(bits))  # pyright: ignore[reportCallIssue, reportReturnType] - numba's
-
-
-@njit(cache=True, nogil=True)
-def _decode(text: Bytes, at: int) -> tuple[int, int]:
-    """The code point that begins at a non-ASCII byte, and where the next begins."""
-    first = np.int64(text[at])
-    if first < 0xE0:
-        return (first & 0x1F) << 6 | (text[at + 1] & 0x3F), at + 2
-    if first < 0xF0:
-        return (first & 0x0F) << 12 | (text[at + 1] & 0x3F) << 6 | (text[at + 2] & 0x3F), at + 3
-    high = (first & 0x07) << 18 | (text[at + 1] & 0x3F) << 12
-    return high | (text[at + 2] & 0x3F) << 6 | (text[at + 3] & 0x3F), at + 4
-
-
-@njit(cache=True, nogil=True)
-def hash_word(text: Bytes, begin: int, end: int) -> np.uint64:
-    """The hash of a folded word, whose low bits choose the slot and whose high half is kept in it."""
-    mixed = _SEED
-    for at in range(begin, end):
-        mixed = (mixed ^ np.uint64(text[at])) * _PRIME
-    return mixed ^ (mixed >> HALF)
-
-
-@njit(cache=True, nogil=True)
-def next_word(text: Bytes, at: int, end: int, alphabet: Alphabet) -> tuple[int, int, np.uint64]:
-    """Begin, end and hash of the first word at or after `at`; `end` twice where there is none."""
-    every_byte = len(alphabet.is_word_C) == 0
-    while at < end:
-        begin, characters, mixed = at, 0, _SEED
-        while at < end:
-            if text[at] < 128 or every_byte:
-                folded = alphabet.fold_256[text[at]]
-                if folded == 0:
-                    break
-                mixed = (mixed ^ np.uint64(folded)) * _PRIME
-                at += 1
-            else:
-                code, after = _decode(text, at)
-                if not alphabet.is_word_C[code]:
-                    break
-                while at < after:
-                    mixed = (mixed ^ np.uint64(text[at])) * _PRIME
-                    at += 1
-            characters += 1
-        if characters >= alphabet.shortest:
-            return begin, at, mixed ^ (mixed >> HALF)
-        at += 1
-        while at < end and text[at] & 0xC0 == 0x80:  # the rest of a non-ASCII separator
-            at += 1
-    return end, end, _ZERO
 
 
 @njit(cache=True, nogil=True)
@@ -260,10 +210,10 @@ def _list_terms(
     fold_256, word_byte, word_start_W1 = alphabet.fold_256, lexicon.word_byte, lexicon.word_start_W1
     while words < most_words:
         words += 1
-        begin, at, mixed = next_word(text, at, end, alphabet)
+        begin, stop, at, mixed = next_word(text, at, end, alphabet)
         if begin == end:
             break
-        word, _ = find_word(text, begin, at, mixed, fold_256, word_byte, word_start_W1, lexicon.word_slot_S)
+        word, _ = find_word(text, begin, stop, mixed, fold_256, word_byte, word_start_W1, lexicon.word_slot_S)
         if word >= 0:
             feature[filled] = lexicon.word_feature_W[word]
             filled += feature[filled] >= 0

@@ -64,6 +64,7 @@ def test_k_is_5_by_default_and_health_names_bundle_and_licences(api, tagger):
         "status": "ok",
         "bundle": tagger.bundle_id,
         "labels": len(tagger.labels),
+        "fields": ["text"],
         "licences": {"wordllama": "mit"},
     }
 
@@ -78,6 +79,14 @@ def test_k_is_5_by_default_and_health_names_bundle_and_licences(api, tagger):
         ({"texts": [" \n"]}, "texts.0: the text is empty"),
         ({"texts": [7]}, "texts.0: Input should be a valid string"),
         ({"texts": ["é" * 500_001]}, "texts.0: the text has 1000002 bytes; at most 1000000"),
+        (
+            {"texts": [{"title": "x", "text": " "}]},
+            "text 0 has a field that the bundle does not read; got ['title']",
+        ),
+        ({"texts": ["a", {"text": " "}]}, "texts.1: the text is empty"),
+        ({"texts": [{}]}, "texts.0: the text is empty"),
+        ({"texts": [{"text": 7}]}, "texts.0: Input should be a valid string"),
+        ({"texts": [None]}, "texts.0: Input should be a valid string"),
         ({"texts": ["a"] * 5}, "texts: 5 texts; at most 4 in one request (serve.max_texts)"),
         ({"texts": ["a"], "k": 0}, "k: Input should be greater than or equal to 1"),
         ({"texts": ["a"], "k": 101}, "k: Input should be less than or equal to 100"),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -216,6 +217,18 @@ def test_saved_and_loaded_a_blend_is_what_was_learnt(cascade, store):
         first, second = one.tag([*TEXTS, SAFFRON]), other.tag([*TEXTS, SAFFRON])
         np.testing.assert_allclose(first.score_BK, second.score_BK, atol=1e-3)
         assert (first.label_BK[:, 0] == second.label_BK[:, 0]).all()
+
+
+def test_a_blend_from_before_other_scripts_sees_label_words_as_it_did(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    file, manifest = (next(copy.glob(f"*/{name}.json")) for name in ("blend", "manifest"))
+    told = manifest.read_text(encoding="utf-8").replace(sha256(file.read_bytes()).hexdigest(), "SHA")
+    file.write_bytes(file.read_bytes().replace(b'"words"', b'"other"'))  # a key that older ones lack
+    manifest.write_text(told.replace("SHA", sha256(file.read_bytes()).hexdigest()), encoding="utf-8")
+    hindi = LabelSet((*OLD.ids, "new/words"), (*OLD.titles, "हिन्दी"), (*OLD.texts, ""))
+    for place, words in ((made, 1), (copy, 0)):  # its consonants stand alone where vowel signs part them
+        assert opened(place).with_labels(hindi).overlap.words(["हिन्दी"]).nnz == words
 
 
 def test_new_labels_are_found_at_once(tagger):

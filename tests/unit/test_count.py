@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from raytagger.corpus.splits import held_out
 from raytagger.errors import CorpusError
 from raytagger.settings import ClusterSettings, FitRun, SourceSettings, TermSettings
 from raytagger.stream.count import count_terms
@@ -59,9 +60,13 @@ def test_units_are_counted_as_the_texts_at_once(tmp_path):
     assert_equal(count_terms(words), alone(training, 1))
 
 
-def test_without_splits_all_documents_count(tmp_path):
+def test_without_splits_all_documents_count_but_those_that_are_held_out(tmp_path):
     run = write_corpus(tmp_path / "corpus", {"a.parquet": (TEXTS[:40], None)})
-    assert_equal(count_terms(run), alone(TEXTS[:40]))
+    held = held_out([f"d{row}" for row in range(40)], run.source.holdout)
+    assert 0 < held.sum() < 40
+    assert_equal(count_terms(run), alone([text for text, out in zip(TEXTS[:40], held, strict=True) if not out]))
+    every = dataclasses.replace(run, source=dataclasses.replace(run.source, holdout=0.0))
+    assert_equal(count_terms(every), alone(TEXTS[:40]))
 
 
 def test_documents_without_a_split_do_not_count_where_others_have_one(tmp_path):

@@ -58,7 +58,7 @@ def test_indices_are_kept_and_new_labels_appended():
     assert labels.texts == ("", "", "", "")
     assert labels.parents == ((), ("a",), (), ())
     assert labels.status == ("active",) * 4
-    assert labels.seen == (True, True, False, False)
+    assert labels.seen == (True, True, False, True)
 
 
 def test_merge_retires_the_sources():

@@ -358,6 +358,9 @@ def test_inputs_are_made_once(encoder, tmp_path, store):
     again = prepare(run, store, labels, silent, said.append)
     assert again.uri == first.uri
     assert "prepared already" in said[0]
+    assert again.report.as_dict() == first.report.as_dict()
+    assert again.report.n_documents == 470
+    assert len(again.trained_hashes) == again.report.splits["train"]
     assert (again.inputs.label_LE == first.inputs.label_LE).all()
     other = prepare(
         dataclasses.replace(run, train=dataclasses.replace(run.train, seed=1)), store, labels, silent, unsaid

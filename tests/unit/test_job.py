@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raytagger.bundle import content_id, pin_bundle, read_facts
+from raytagger.bundle import content_id, peek_manifest, pin_bundle
 from raytagger.corpus import list_documents, read_labels
 from raytagger.corpus.output import SMALL
 from raytagger.errors import CorpusError, StoreError
@@ -26,7 +26,7 @@ def key_of(store, bundle, documents, labels=""):
     version = read_labels(store, labels).fingerprint if labels else ""
     source = SourceSettings(documents=str(documents))
     job = TagJob(place, source, 5, "", "", "", labels=labels, label_set=version)
-    return job.key(content_id(read_facts(place, store)), list_documents(store, source))
+    return job.key(content_id(peek_manifest(place, store)), list_documents(store, source))
 
 
 def test_another_content_at_the_same_path_is_another_run(bundle, store, tmp_path):

@@ -224,6 +224,9 @@ def test_a_set_of_one_label(check, texts):
         ("Wi-Fi, 5G!", ["wi", "fi", "5g"]),
         ("snake_case", ["snake", "case"]),
         ("IT技術", ["it", "技", "術"]),
+        ("हिन्दी किताबें", ["हिन्दी", "किताबें"]),
+        ("ที่นี่ ๒๕", ["ที่", "นี่", "๒๕"]),
+        ("Donau\u00addampf cafe\u0301", ["donaudampf", "caf\u00e9"]),
         ("—", []),
     ],
 )

@@ -103,7 +103,11 @@ def test_the_fingerprint_follows_the_content():
         LabelSet(("a", "b"), ("A", "B"), ("", ""), status=("active", "retired")),
     ]
     assert len({labels.fingerprint, *(other.fingerprint for other in changed)}) == 5
-    assert LabelSet(("a", "b"), ("A", "B"), ("", ""), seen=(True, False)).fingerprint == labels.fingerprint
+    assert LabelSet(("a", "b"), ("A", "B"), ("", ""), seen=(True, True)).fingerprint == labels.fingerprint
+    marked = {
+        LabelSet(("a", "b"), ("A", "B"), ("", ""), seen=seen).fingerprint for seen in ((True, False), (False, True))
+    }
+    assert len(marked | {labels.fingerprint}) == 3
 
 
 def test_merging_keeps_indices_appends_and_retires():

@@ -50,6 +50,7 @@ def test_every_finding_is_counted_with_examples(tmp_path):
         "empty_texts": {"count": 1, "examples": ["4"]},
         "without_labels": {"count": 2, "examples": ["2", "3"]},
         "unknown_labels": {"count": 3, "examples": ["new", "newer"]},
+        "marked_unseen": {"count": 0, "examples": []},
         "empty_labels": {"count": 1, "examples": ["empty"]},
         "duplicate_label_texts": {"count": 1, "examples": ["same"]},
     }

@@ -14,7 +14,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from raytagger.errors import BundleError, SettingsError
 from raytagger.vectors import Style, TermCounts, Vocabulary
-from raytagger.vectors.style import COUNT, RUNS
+from raytagger.vectors.style import COUNT, RUNS, SCRIPTS, WORDS
+from tests.unit.test_scripts import options_of
 
 TEXTS = [
     "The cat sat on the mat; the cat slept.",
@@ -27,13 +28,13 @@ TEXTS = [
     "emoji 🎉 party 🎉🎉 and null\0byte",
     "İstanbul ISTANBUL istanbul ΟΔΟΣ Οδός ΟΔΟΣ. the cat",
 ]
-WORDS = st.lists(
+SENTENCES = st.lists(
     st.sampled_from(["apple", "Apple", "pear", "fig", "öl", "x", "kiwi9", "aa", "aaa"]), max_size=8
 ).map(" ".join)
 
 
-def counted(batches, ngrams=1):
-    counts = TermCounts(ngrams)
+def counted(batches, ngrams=1, words=SCRIPTS):
+    counts = TermCounts(ngrams, words)
     for batch in batches:
         counts.add(batch)
     return counts
@@ -44,27 +45,31 @@ def frequencies(vocabulary):
 
 
 def by_hand(texts, ngrams):
-    """Document frequencies from scikit-learn's own analyzer."""
-    analyze = CountVectorizer(ngram_range=(1, ngrams)).build_analyzer()
+    """Document frequencies from scikit-learn's own analyzer, of words that are found one character at a time."""
+    analyze = CountVectorizer(ngram_range=(1, ngrams), **options_of(SCRIPTS)).build_analyzer()
     return Counter(term for text in texts for term in set(analyze(text)))
 
 
+@pytest.mark.parametrize("words", [WORDS, SCRIPTS])
 @pytest.mark.parametrize("ngrams", [1, 2])
-def test_counts_are_those_of_scikit_learn(ngrams):
-    counter = CountVectorizer(ngram_range=(1, ngrams))
+def test_counts_are_those_of_scikit_learn(ngrams, words):
+    counter = CountVectorizer(ngram_range=(1, ngrams), **options_of(words))
     expected = counter.fit_transform(TEXTS)
-    vocabulary = Vocabulary.from_counts(counted([TEXTS], ngrams))
+    vocabulary = Vocabulary.from_counts(counted([TEXTS], ngrams, words))
     assert vocabulary.texts == len(TEXTS)
-    assert frequencies(vocabulary) == by_hand(TEXTS, ngrams)
+    assert sorted(vocabulary.terms) == sorted(counter.vocabulary_)
     columns = [counter.vocabulary_[term] for term in vocabulary.terms]
     count_BV = vocabulary.count(TEXTS)
     np.testing.assert_array_equal(count_BV.toarray(), expected.toarray()[:, columns])
+    np.testing.assert_array_equal(vocabulary.frequency_V, (expected.toarray()[:, columns] > 0).sum(axis=0))
     assert (count_BV.dtype, count_BV.indices.dtype) == (np.float32, np.int32)
     assert count_BV.has_sorted_indices
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(WORDS | st.text(max_size=12), max_size=12), st.integers(0, 99), st.integers(1, 5), st.booleans())
+@given(
+    st.lists(SENTENCES | st.text(max_size=12), max_size=12), st.integers(0, 99), st.integers(1, 5), st.booleans()
+)
 def test_neither_order_nor_batches_matter(texts, seed, size, pairs):
     shuffled = random.Random(seed).sample(texts, len(texts))
     whole = Vocabulary.from_counts(counted([texts], 1 + pairs))
@@ -110,7 +115,7 @@ def test_the_most_frequent_terms_stay_and_ties_go_by_spelling():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(WORDS | st.text("aAbé٣_ ", max_size=9), max_size=8), st.integers(0, 20), st.integers(1, 3))
+@given(st.lists(SENTENCES | st.text("aAbé٣_ 東", max_size=9), max_size=8), st.integers(0, 20), st.integers(1, 3))
 def test_the_choice_is_that_of_a_sort(texts, most, least):
     rows = [row for row in by_hand(texts, 2).items() if row[1] >= least]
     expected = sorted(rows, key=lambda row: (-row[1], row[0]))[:most]
@@ -169,7 +174,7 @@ def test_the_file_of_older_bundles_is_read(tmp_path):
 
 
 def test_folders_from_before_styles_are_read(tmp_path):
-    vocabulary = Vocabulary.from_counts(counted([TEXTS], 2))
+    vocabulary = Vocabulary.from_counts(counted([TEXTS], 2, WORDS))
     vocabulary.save(tmp_path)
     for name in ("style", "idf_V"):
         (tmp_path / f"{name}.npy").unlink()

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from raytagger.vectors import TfIdf, Vocabulary, bm25, idf, tfidf
+from raytagger.vectors.style import SCRIPTS, WORDS
 from raytagger.vectors.words import read_texts
-from tests.unit.test_terms import TEXTS, WORDS, counted
+from tests.unit.test_scripts import options_of
+from tests.unit.test_terms import SENTENCES, TEXTS, counted
 
 OTHERS = ["the mat and the cat of nobody", "東京 café öltanker", "", "entirely unknown words"]
 UNICODE = st.text(st.sampled_from("aAbBßẞİıΣσς éE\u0301\u0308🎉東京_09٣Ⅷ.,-\n\0"), max_size=40)
@@ -21,13 +23,15 @@ UNICODE = st.text(st.sampled_from("aAbBßẞİıΣσς éE\u0301\u0308🎉東京
 
 def rival_of(vocabulary, texts):
     """scikit-learn with our vocabulary."""
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, vocabulary=vocabulary.terms).fit(texts)
+    options = options_of(vocabulary.style.words)
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, vocabulary=vocabulary.terms, **options).fit(texts)
 
 
 @pytest.mark.parametrize("max_terms", [1 << 20, 5])
 @pytest.mark.parametrize("ngrams", [1, 2])
-def test_tfidf_equals_scikit_learn(max_terms, ngrams):
-    weigh = TfIdf.fit(TEXTS, ngrams, max_terms)
+@pytest.mark.parametrize("words", [WORDS, SCRIPTS])
+def test_tfidf_equals_scikit_learn(max_terms, ngrams, words):
+    weigh = TfIdf.fit(TEXTS, ngrams, max_terms, words=words)
     rival = rival_of(weigh.vocabulary, TEXTS)
     for texts in (TEXTS, OTHERS):
         expected = rival.transform(texts).toarray()
@@ -38,9 +42,14 @@ def test_tfidf_equals_scikit_learn(max_terms, ngrams):
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(WORDS | UNICODE, min_size=1, max_size=8), st.lists(WORDS | UNICODE, max_size=4), st.integers(1, 2))
-def test_tfidf_equals_scikit_learn_on_any_text(texts, others, least):
-    weigh = TfIdf.fit(texts, min_frequency=least)
+@given(
+    st.lists(SENTENCES | UNICODE, min_size=1, max_size=8),
+    st.lists(SENTENCES | UNICODE, max_size=4),
+    st.integers(1, 2),
+    st.sampled_from([WORDS, SCRIPTS]),
+)
+def test_tfidf_equals_scikit_learn_on_any_text(texts, others, least, words):
+    weigh = TfIdf.fit(texts, min_frequency=least, words=words)
     ours = weigh.transform(others).toarray()
     if not weigh.vocabulary.terms or not others:
         assert ours.shape == (len(others), len(weigh.vocabulary.terms))
@@ -52,7 +61,7 @@ def test_fitted_alike_it_is_scikit_learns_own_vectorizer():
     rival = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     texts = [f"{one} and {two}" for one in TEXTS for two in TEXTS]
     expected = rival.fit_transform(texts)
-    weigh = TfIdf.fit(texts, min_frequency=2)
+    weigh = TfIdf.fit(texts, min_frequency=2, words=WORDS)
     assert sorted(weigh.vocabulary.terms) == sorted(rival.vocabulary_)
     columns = [rival.vocabulary_[term] for term in weigh.vocabulary.terms]
     np.testing.assert_allclose(weigh.transform(texts).toarray(), expected.toarray()[:, columns], atol=1e-6)
@@ -108,7 +117,7 @@ def test_tfidf_leaves_the_counts_alone():
 
 def naive_bm25(labels, vocabulary, k1=1.2, b=0.75):
     """Every weight by the formula, from lists of words."""
-    analyze = CountVectorizer().build_analyzer()
+    analyze = CountVectorizer(**options_of(SCRIPTS)).build_analyzer()
     known = [[word for word in analyze(label) if word in vocabulary.terms] for label in labels]
     mean_length = sum(map(len, known)) / len(known)
     weights = np.zeros((len(labels), len(vocabulary.terms)))

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from raytagger.vectors.style import RUNS, WORDS, alphabet, join_texts, word_characters
+from raytagger.vectors.scan import hash_word, next_word
+from raytagger.vectors.scripts import word_characters
+from raytagger.vectors.style import RUNS, WORDS, alphabet, join_texts
 from raytagger.vectors.words import (
     NO_PAIR,
     fill_words,
     find_pair,
     find_word,
-    hash_word,
     join_pair,
-    next_word,
     place_pairs,
     table_size,
 )
@@ -28,7 +28,7 @@ TEXT = st.text(st.one_of(st.characters(), st.sampled_from("aZ_9 .ßİΣςσı٣�
 FOLD = alphabet(WORDS).fold_256
 
 
-def words_of(texts, way=WORDS):
+def words_of(texts, way):
     """The words of each text, by the kernel."""
     text, start_B1 = join_texts(texts, way)
     letters = alphabet(way)
@@ -36,10 +36,10 @@ def words_of(texts, way=WORDS):
     for at, end in pairwise(start_B1):
         words = []
         while True:
-            begin, at, mixed = next_word(text, at, end, letters)
+            begin, stop, at, mixed = next_word(text, at, end, letters)
             if begin == end:
                 break
-            word = letters.fold_256[text[begin:at]]
+            word = letters.fold_256[text[begin:stop]]
             assert mixed == hash_word(word, 0, len(word))
             words.append(bytes(word).decode())
         found.append(words)
@@ -57,7 +57,7 @@ def test_word_characters_are_those_of_re():
 @example(["İİ", "ß ẞß", "a\u0301b", "x🎉yy", "é", "éé", "\ud800ab"])
 def test_words_are_those_of_scikit_learns_pattern(texts):
     pattern = re.compile(r"(?u)\b\w\w+\b")
-    assert words_of(texts) == [pattern.findall(text.lower()) for text in texts]
+    assert words_of(texts, WORDS) == [pattern.findall(text.lower()) for text in texts]
 
 
 @settings(max_examples=200, deadline=None)
@@ -70,8 +70,8 @@ def test_runs_are_what_stands_between_spaces(texts):
 
 
 def test_the_hash_is_of_the_lower_cased_word():
-    text, _ = join_texts(["Word word wrod"])
-    first, second, third = (next_word(text, at, len(text), alphabet(WORDS))[2] for at in (0, 4, 9))
+    text, _ = join_texts(["Word word wrod"], WORDS)
+    first, second, third = (next_word(text, at, len(text), alphabet(WORDS))[3] for at in (0, 4, 9))
     assert first == second != third
 
 
@@ -79,24 +79,24 @@ def test_the_hash_is_of_the_lower_cased_word():
 @given(st.sets(st.text("abAB", min_size=1, max_size=3).map(str.lower), max_size=40), st.sampled_from([0.5, 0.9]))
 def test_a_table_finds_what_it_holds_and_nothing_else(held, load):
     words = sorted(held)
-    word_byte, word_start_W1 = join_texts(words) if words else (np.zeros(0, np.uint8), np.zeros(1, np.int64))
+    word_byte, word_start_W1 = join_texts(words, WORDS) if words else (np.zeros(0, np.uint8), np.zeros(1, np.int64))
     slot_S = np.zeros(table_size(len(words), load), np.uint64)
     fill_words(word_byte, word_start_W1, len(words), slot_S)
     for asked in [*words, "c", "zzz", "abba"]:
-        text, _ = join_texts([asked.upper()])
+        text, _ = join_texts([asked.upper()], WORDS)
         mixed = np.uint64(hash_word(FOLD[text], 0, len(text)))  # numba gives Python's int back
         word, _ = find_word(text, 0, len(text), mixed, FOLD, word_byte, word_start_W1, slot_S)
         assert word == (words.index(asked) if asked in held else -1)
 
 
 def test_words_of_one_hash_are_told_apart():
-    word_byte, word_start_W1 = join_texts(["ab", "cd"])
+    word_byte, word_start_W1 = join_texts(["ab", "cd"], WORDS)
     mixed = np.uint64(7 << 32 | 1)
     slot_S = np.array([0, 7 << 32 | 1, 7 << 32 | 2, 0], np.uint64)  # both words claim the same hash
     for place, word in enumerate(["ab", "cd"]):
-        text, _ = join_texts([word])
+        text, _ = join_texts([word], WORDS)
         assert find_word(text, 0, 2, mixed, FOLD, word_byte, word_start_W1, slot_S)[0] == place
-    text, _ = join_texts(["ef"])
+    text, _ = join_texts(["ef"], WORDS)
     assert find_word(text, 0, 2, mixed, FOLD, word_byte, word_start_W1, slot_S)[0] == -1
 
 

@@ -1,0 +1,266 @@
+"""Which documents and which gold labels a fit may see, and that evaluation knows what it saw."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from raytagger.bundle import load, unseen_labels
+from raytagger.bundle.format import TRAINED
+from raytagger.cli import app
+from raytagger.corpus import read_labels
+from raytagger.corpus.report import CorpusReport
+from raytagger.corpus.splits import held_out, select_training
+from raytagger.errors import CorpusError, RejectsError, SettingsError
+from raytagger.evaluate import Asked, evaluate
+from raytagger.progress import silent
+from raytagger.recipes.fit import fit
+from raytagger.recipes.reading import Collected, read_training
+from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
+from raytagger.store import read_manifest
+
+NAMES = [f"label{number}" for number in range(10)]
+SCHEMA = pa.schema(
+    [("doc_id", pa.string()), ("text", pa.string()), ("labels", pa.list_(pa.string())), ("split", pa.string())]
+)
+
+
+def rows_of(count=200, splits=(None,), start=0):
+    return [
+        {
+            "doc_id": f"d{number}",
+            "text": f"about {NAMES[number % 10]}",
+            "labels": [NAMES[number % 10]],
+            "split": splits[number // 10 % len(splits)],
+        }
+        for number in range(start, start + count)
+    ]
+
+
+def write(path, rows):
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
+    return str(path)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A run of the frozen recipe over some documents; give it keys of `source` to change."""
+
+    def make(rows, seen=None, kind="popularity", **source):
+        table = {"label_id": NAMES, "title": NAMES} | ({} if seen is None else {"seen": seen})
+        pq.write_table(pa.table(table), tmp_path / "labels.parquet")
+        documents = write(tmp_path / "docs.parquet", rows)
+        return FitRun(
+            source=SourceSettings(documents, str(tmp_path / "labels.parquet"), **source),
+            search=SearchSettings(kind=kind),
+            output=OutputSettings(str(tmp_path / "bundle")),
+        )
+
+    return make
+
+
+def measure(run, store, documents="", **asked):
+    source = SourceSettings(documents=documents or run.source.documents)
+    return evaluate(load(run.output.bundle), store, source, Asked(**asked))
+
+
+# labels that are marked unseen
+
+
+def test_labels_marked_unseen_are_not_trained_on(make_run, store):
+    seen = [name != "label3" for name in NAMES]
+    run = make_run(rows_of(splits=("train", "test")), seen)
+    fitted = fit(run)
+    tagger = load(run.output.bundle)
+    assert tagger.train_count_L.tolist() == [10 * flag for flag in seen]
+    assert "label3" not in tagger.manifest["trained_labels"]
+    assert unseen_labels(tagger).tolist() == [not flag for flag in seen]
+    left_out = fitted.report.as_dict()["marked_unseen"]
+    assert left_out == {"count": 10, "examples": ["label3"]}
+    assert any("seen = false" in line for line in fitted.report.lines())
+    figures = measure(run, store)
+    assert (figures["n_unseen_labels"], figures["n_marked_but_trained"], figures["warnings"]) == (1, 0, [])
+
+
+def test_every_recipe_reads_its_gold_without_them(make_run, store):
+    run = make_run(rows_of(splits=("train", "val", "test")), [name != "label3" for name in NAMES])
+    labels = read_labels(store, run.source.labels)
+    report, collected = CorpusReport(labels), Collected()
+    for part in read_training(run, store, labels, report, silent):
+        collected.add(part)
+    read = collected.read(run, len(labels))
+    assert np.asarray(read.gold.sum(axis=0)).ravel().tolist() == [14 * (name != "label3") for name in NAMES]
+    assert report.findings["marked_unseen"].count == 14
+
+
+def test_a_bundle_that_was_trained_on_them_says_so(make_run, store):
+    run = make_run(rows_of(splits=("train", "test")))
+    fit(run)
+    tagger = load(run.output.bundle)
+    marked = dataclasses.replace(tagger.labels, seen=tuple(name not in ("label3", "label4") for name in NAMES))
+    figures = evaluate(tagger.with_labels(marked), store, SourceSettings(documents=run.source.documents), Asked())
+    assert figures["n_marked_but_trained"] == 2
+    assert figures["UR@1"] is None  # what was trained on is no zero-shot
+    assert any("2 labels are marked seen = false" in line for line in figures["warnings"])
+
+
+# documents without splits
+
+
+def test_what_is_held_out_hangs_on_the_id_alone():
+    ids = [f"d{number}" for number in range(5000)]
+    mask = held_out(ids, 0.1)
+    assert 0.08 < mask.mean() < 0.12
+    assert held_out(ids[::-1], 0.1).tolist() == mask[::-1].tolist()
+    assert (held_out(ids, 0.3) | mask).tolist() == held_out(ids, 0.3).tolist()
+    assert not held_out(ids, 0.0).any()
+
+
+def test_a_share_is_held_out_and_evaluated_on(make_run, store):
+    rows = rows_of(300)
+    run = make_run(rows)
+    said = []
+    fitted = fit(run, say=said.append)
+    test = held_out([row["doc_id"] for row in rows], 0.1)
+    tagger = load(run.output.bundle)
+    assert tagger.manifest["train_documents"] == tagger.train_count_L.sum() == 300 - test.sum()
+    assert tagger.manifest["held_out"] == 0.1
+    assert [line for line in said if line.startswith("warning: no document has a split")]
+    assert fitted.as_dict()["warnings"] == fitted.warnings
+    figures = measure(run, store)
+    assert figures["n_documents"] == test.sum() > 0
+    assert (figures["split"], figures["held_out"], figures["n_trained_documents"]) == ("test", 0.1, 0)
+    assert "no document has a split" in figures["warnings"][0]
+    assert measure(run, store, split="test")["n_documents"] == test.sum()
+    with pytest.raises(CorpusError, match="the split does not exist"):
+        measure(run, store, split="dev")
+
+
+def test_other_documents_without_splits_are_measured_in_full(make_run, store, tmp_path):
+    run = make_run(rows_of(300))
+    fit(run)
+    other = write(tmp_path / "other.parquet", rows_of(50, start=1000))
+    figures = measure(run, store, other)
+    assert (figures["n_documents"], figures["split"], figures["warnings"]) == (50, None, [])
+
+
+def test_nothing_is_held_out_where_documents_have_splits_or_the_share_is_none(make_run):
+    for rows, source in ((rows_of(splits=("train", "test")), {}), (rows_of(100), {"holdout": 0.0})):
+        run = make_run(rows, **source)
+        fit(run)
+        manifest = load(run.output.bundle).manifest
+        assert (manifest["train_documents"], manifest["held_out"]) == (100, 0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_an_impossible_share_is_refused(make_run, share):
+    with pytest.raises(SettingsError, match=r"source\.holdout"):
+        fit(make_run(rows_of(), holdout=share))
+
+
+def test_a_split_that_comes_late_takes_back_what_was_selected():
+    source = SourceSettings()
+    first, later = (pa.Table.from_pylist(rows_of(20, splits), SCHEMA) for splits in ((None,), ("train", "test")))
+    selected, has_splits = select_training(first, source, ("train",))
+    assert (0 < len(selected) <= 20, has_splits) == (True, False)
+    selected, has_splits = select_training(later, source, ("train",))
+    assert (len(selected), has_splits) == (10, True)
+    assert len(select_training(first, source, ("train",), has_splits)[0]) == 0
+
+
+def test_documents_without_a_split_do_not_count_where_others_are_all_for_testing(make_run, store, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    write(folder / "a.parquet", rows_of(20))
+    write(folder / "b.parquet", rows_of(20, ("test",), start=20))
+    run = make_run([])
+    run = dataclasses.replace(run, source=dataclasses.replace(run.source, documents=str(folder)))
+    labels, collected = read_labels(store, run.source.labels), Collected()
+    for part in read_training(run, store, labels, CorpusReport(labels), silent):
+        collected.add(part)
+    read = collected.read(run, len(labels))
+    assert len(read.train_N) == len(read.validation_N) == 0
+    with pytest.raises(CorpusError, match="no document to train on"):
+        fit(run)
+
+
+# documents that were trained on
+
+
+def test_a_bundle_keeps_which_documents_it_was_trained_on(make_run, store, tmp_path):
+    run = make_run(rows_of(splits=("train", "test")))
+    version = fit(run).version
+    kept = np.load(tmp_path / "bundle" / version / TRAINED)
+    assert (len(kept), kept.dtype) == (100, np.uint64)
+    assert (np.diff(kept.astype(object)) > 0).all()
+    assert measure(run, store)["n_trained_documents"] == 0
+    figures = measure(run, store, split="train")
+    assert figures["n_trained_documents"] == figures["n_documents"] == 100
+    assert "trained on 100 of the documents" in figures["warnings"][0]
+
+
+def test_documents_that_are_all_trained_on_are_refused(make_run, store, tmp_path):
+    run = make_run(rows_of(100), holdout=0.0)
+    fit(run)
+    with pytest.raises(CorpusError, match=r"trained on all of these documents.*--allow-trained"):
+        measure(run, store)
+    assert measure(run, store, allow_trained=True)["n_trained_documents"] == 100
+    both = write(tmp_path / "both.parquet", rows_of(150))
+    figures = measure(run, store, both)
+    assert (figures["n_documents"], figures["n_trained_documents"]) == (150, 100)
+    options = ("evaluate", run.output.bundle, "--documents")
+    refused = CliRunner().invoke(app, [*options, run.source.documents])
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    warned = CliRunner().invoke(app, [*options, both])
+    assert "warning: the bundle was trained on 100 of the documents" in warned.stderr
+
+
+def test_a_bundle_from_before_it_says_nothing(make_run, store, tmp_path):
+    run = make_run(rows_of(100), holdout=0.0)
+    folder = tmp_path / "bundle" / fit(run).version
+    (folder / TRAINED).unlink()
+    facts = read_manifest(folder)
+    del facts["files"][TRAINED], facts["held_out"]
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    figures = measure(run, store)
+    assert (figures["n_documents"], figures["n_trained_documents"], figures["warnings"]) == (100, 0, [])
+
+
+# nothing to train on
+
+
+def test_documents_that_are_none_for_training_are_an_error(make_run, tmp_path):
+    run = make_run(rows_of(splits=("other", "test")))
+    with pytest.raises(CorpusError, match=r"no document to train on.*\['other', 'test'\].*source\.train_split"):
+        fit(run)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_gold_labels_of_which_none_is_known_are_an_error(make_run, tmp_path):
+    rows = [{**row, "labels": [f"{row['labels'][0]} "[::-1]]} for row in rows_of(splits=("train", "test"))]
+    with pytest.raises(CorpusError, match="no gold label is in the label set"):
+        fit(make_run(rows))
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_documents_without_labels_still_give_terms(make_run):
+    run = make_run([{**row, "labels": None} for row in rows_of()], kind="tfidf")
+    assert fit(run).trained_labels == 0
+    assert load(run.output.bundle).manifest["train_documents"] > 150
+
+
+def test_too_many_rejects_end_a_fit_without_a_bundle(make_run, tmp_path):
+    rows = [{**row, "text": "" if number % 2 else row["text"]} for number, row in enumerate(rows_of())]
+    run = make_run(rows)
+    with pytest.raises(RejectsError):
+        fit(run)
+    assert not (tmp_path / "bundle").exists()
+    allowed = dataclasses.replace(run, source=dataclasses.replace(run.source, max_reject_share=0.5))
+    fit(allowed)
+    for command in ("evaluate",):
+        result = CliRunner().invoke(app, [command, run.output.bundle, "--documents", run.source.documents])
+        assert result.exit_code == 3
