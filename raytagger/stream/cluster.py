@@ -53,7 +53,6 @@ def _start(address: str) -> None:
         # Ray's own 15 lets workers starve beside anything else that runs.
         os.environ.setdefault("RAY_worker_niceness", "0")
     if not verbose:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray's C++ writes to standard error
         for handler in logging.getLogger("ray.data").handlers:
             if isinstance(handler, logging.StreamHandler):  # the file of its session is kept
                 handler.setLevel(logging.CRITICAL)
