@@ -6,16 +6,18 @@ import json
 import logging
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from raytagger.errors import RaytaggerError
+from raytagger.causes import explain, is_verbose
 from raytagger.progress import Progress
 
 LINE_EVERY_S = 10.0
 INTERRUPTED = 130
+PARSERS = ("click", "typer")  # they tell of wrong usage themselves
 
 
 @contextmanager
@@ -55,19 +57,28 @@ class _Lines:
 
 @contextmanager
 def explained_errors() -> Iterator[None]:
-    """Prints our own errors in one line and leaves with their exit code; says what Ctrl-C leaves behind."""
-    # Ray Data and Serve tell their own plan and progress; ours are shown instead.
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"ray\.")
+    """Prints errors in one line and leaves with their exit code; says what Ctrl-C leaves behind.
+
+    Whatever is raised, a library's exceptions too, comes out as one of our own; the traceback is for `--verbose`.
+    """
+    if not is_verbose():
+        # Ray Data and Serve tell their own plan and progress; ours are shown instead.
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", module=r"ray\.")
     try:
         yield
-    except RaytaggerError as error:
-        say(f"error: {error}")
-        raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         say("interrupted: what is finished is kept; the same command goes on from there.")
         raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in PARSERS:
+            raise
+        if is_verbose():
+            traceback.print_exc()
+        told = explain(error)
+        say(f"error: {told}")
+        raise SystemExit(told.exit_code) from None
 
 
 def say(text: str) -> None:

@@ -37,7 +37,7 @@ from raytagger.settings import (
     RetagSettings,
     SourceSettings,
 )
-from raytagger.store import Store, join
+from raytagger.store import Store, check_writable, join
 from raytagger.store.tags import TagTable
 from raytagger.stream.executor import at_work
 from raytagger.tables import figure_lines
@@ -69,6 +69,7 @@ def run_demo(output: str, sample: int, say: Callable[[str], None], progress: Pro
         progress: told within stages.
     """
     store = Store()
+    check_writable(store, output, folder=True)
     corpus_uri, table_uri = join(output, "corpus"), join(output, "tags")
     bundle_uri = join(output, "models/blend")
     frozen_uri = join(bundle_uri, "members/frozen")

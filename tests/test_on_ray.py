@@ -1,16 +1,19 @@
 """The same work on a real Ray: what this process gives, byte by byte, and nothing dropped."""
 
+import dataclasses
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from raytagger.bundle import load, named
+from raytagger.bundle import load, named, pin_bundle
+from raytagger.corpus import read_labels
 from raytagger.corpus.output import SMALL
-from raytagger.errors import CorpusError
+from raytagger.errors import BundleError, CorpusError
 from raytagger.recipes.fit import fit
 from raytagger.retag.run import retag
 from raytagger.settings import (
@@ -218,3 +221,33 @@ def test_a_damaged_file_is_one_clear_error(bundle, tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CorpusError, match=r"docs\.parquet cannot be read"):
         tag_documents(bundle, tag_run(path), str(tmp_path / "tags.parquet"), k=3)
+
+
+def test_what_is_wrong_in_a_worker_is_our_own_error(on_ray, bundle, tmp_path):
+    """Whatever Ray makes of it: of a reading task, or of an actor that cannot be made."""
+    docs = write_texts(tmp_path / "docs.parquet", ["bread"])
+    shutil.copy(docs, tmp_path / "docs.weird")
+    with pytest.raises(CorpusError, match=r"docs\.weird") as raised:
+        tag_documents(bundle, tag_run(tmp_path / "docs.weird"), str(tmp_path / "tags.parquet"), k=3)
+    assert type(raised.value) is CorpusError
+    shutil.copytree(pin_bundle(bundle, Store()), tmp_path / "broken")
+    (tmp_path / "broken" / "label_LD.npy").unlink()
+    with pytest.raises(BundleError, match=r"label_LD\.npy is missing") as raised:
+        tag_documents(str(tmp_path / "broken"), tag_run(docs), str(tmp_path / "tags.parquet"), k=3)
+    assert type(raised.value) is BundleError
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_paths_may_be_relative_where_workers_stand_elsewhere(on_ray, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path / "docs.parquet", ["bread", "tides"])
+    shutil.copytree(bundle, tmp_path / "model")
+    labels = read_labels(Store(), str(SMALL / "labels.jsonl")).to_table()
+    pq.write_table(labels, tmp_path / "labels.parquet")
+    run = tag_run("docs.par*")
+    run = dataclasses.replace(run, retag=dataclasses.replace(run.retag, labels="labels.parquet"))
+    for output in ("tags.parquet", "folder/tags"):
+        summary = tag_documents("model", run, output, k=3)
+        assert summary.tagged == 2
+    assert pq.read_table("tags.parquet")["doc_id"].to_pylist() == ["d000000", "d000001"]
+    assert len(Store().list("folder/tags")) == 1

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from raytagger.cli.tags import tags_show
-from raytagger.errors import LockHeldError, StoreError
+from raytagger.errors import LockHeldError, RejectsError, StoreError
 from raytagger.retag.run import retag
 from raytagger.schema import TAG_SCHEMA
 from raytagger.store import Store, join, locked
@@ -134,6 +134,23 @@ def test_of_duplicate_ids_the_first_is_kept_and_the_others_quarantined(bundle, t
     assert (night.books.read, night.books.new, night.books.quarantined) == (4, 3, 1)
     quarantine = TagTable(Store(), str(tmp_path / "tags")).quarantine().to_pylist()
     assert [(row["doc_id"], row["reason"]) for row in quarantine] == [("d000001", "duplicate_id")]
+    assert night.line().startswith("3 of 4 documents tagged")
+    assert "rejected: 1 duplicate_id" in night.line()
+
+
+def test_too_many_duplicates_stop_the_night_before_its_commit(bundle, tmp_path):
+    path, table = write_texts(tmp_path / "docs.parquet", TEXTS[:10]), str(tmp_path / "tags")
+    first = retag(retag_run(str(path), bundle, table))
+    (tmp_path / "docs").mkdir()
+    for name in ("a", "b"):
+        write_texts(tmp_path / "docs" / f"{name}.parquet", TEXTS)
+    with pytest.raises(RejectsError, match=r"40 of 80 documents were rejected.*duplicate_id"):
+        retag(retag_run(str(tmp_path / "docs"), bundle, table, share=0.4))
+    assert TagTable(Store(), table).open().version() == first.version
+    assert len(rows_of(table)) == 10
+    second = retag(retag_run(str(tmp_path / "docs"), bundle, table, share=0.5))
+    assert (second.books.read, second.books.quarantined, second.summary.tagged) == (80, 40, 40)
+    assert len(rows_of(table)) == 40
 
 
 def test_a_second_run_at_the_same_time_is_refused(bundle, tmp_path):

@@ -12,8 +12,9 @@ from deltalake import DeltaTable, write_deltalake
 
 from raytagger.errors import LockHeldError, StoreError
 from raytagger.settings import StorageSettings
-from raytagger.store import Store, check_files, locked, options, read_manifest, write_manifest
+from raytagger.store import Store, check_files, check_writable, locked, options, read_manifest, write_manifest
 from raytagger.store.files import split_s3
+from raytagger.store.tags import DataFile, TagTable
 from tests.processes import wait_until
 from tests.s3 import S3Server
 
@@ -271,3 +272,64 @@ def test_no_credentials(store, bucket, monkeypatch, tmp_path):
         monkeypatch.setenv(name, str(tmp_path / "absent"))
     with pytest.raises(StoreError, match="no credentials"):
         store.delta_options(bucket)
+
+
+def test_patterns_match_keys(store, bucket):
+    for name in ("a.jsonl", "x/c.jsonl", "x/y/d.jsonl", "x/y/_e.jsonl", "q?.csv"):
+        store.write_bytes(f"{bucket}/{name}", b"1")
+    for pattern, expected in (
+        ("*.jsonl", ["a.jsonl"]),
+        ("**/*.jsonl", ["a.jsonl", "x/c.jsonl", "x/y/d.jsonl"]),
+        ("x/y*", ["x/y/d.jsonl"]),
+        ("[a-c].jsonl", ["a.jsonl"]),
+        ("q?.csv", ["q?.csv"]),
+    ):
+        assert [entry.uri for entry in store.list(f"{bucket}/{pattern}")] == [
+            f"{bucket}/{name}" for name in expected
+        ]
+    with pytest.raises(StoreError, match="no file matches the pattern"):
+        store.list(f"{bucket}/*.parquet")
+
+
+def test_the_stamp_changes_with_the_content_alone(store, bucket):
+    uri = f"{bucket}/x"
+    store.write_bytes(uri, b"1")
+    before = store.list(uri)
+    store.write_bytes(uri, b"2")  # within the second that S3 tells
+    assert store.list(uri) != before
+    store.write_bytes(uri, b"1")
+    assert store.list(uri) == store.list(bucket) == before
+
+
+def test_nothing_stays_of_a_look_at_a_target(store, bucket):
+    check_writable(store, f"{bucket}/a/tags.parquet")
+    check_writable(store, f"{bucket}/a/bundle", folder=True)
+    assert keys(store, bucket) == []
+    for folder in (True, False):
+        with pytest.raises(StoreError, match=r"no-such-bucket.*Check the bucket"):
+            check_writable(store, "s3://no-such-bucket/x", folder)
+
+
+@pytest.mark.parametrize("name", ["100%", "a[x]", "with space", "a#b", "a+b", "a?b", "ü"])
+def test_a_tag_table_may_have_any_name(store, bucket, name):
+    uri = f"{bucket}/{name}/tags"
+    table = TagTable(store, uri)
+    table.check()
+    store.write_bytes(f"{uri}/data/r/outcome=tagged/x.parquet", b"1")
+    assert table.commit([DataFile("data/r/outcome=tagged/x.parquet", 1, 3, "tagged")], "i", {"run_id": "r"}) == 1
+    assert [file.rows for file in table.files(table.open())] == [3]
+    table.check()
+    prefix = split_s3(uri)[1]
+    assert all(key.startswith(f"{prefix}/") for key in keys(store, bucket))
+
+
+def test_a_foreign_place_is_no_tag_table(store, bucket):
+    store.write_bytes(f"{bucket}/reports/may.csv", b"1")
+    write_deltalake(f"{bucket}/delta", pa.table({"x": [1]}), storage_options=store.delta_options(bucket))
+    with pytest.raises(StoreError, match="deltalake cannot keep a table whose path has '%20'"):
+        TagTable(store, f"{bucket}/a%20b").check()
+    before = keys(store, bucket)
+    for name, words in (("reports", r"other files; got .*may\.csv"), ("delta", "a table of something else")):
+        with pytest.raises(StoreError, match=words):
+            TagTable(store, f"{bucket}/{name}").check()
+    assert keys(store, bucket) == before

@@ -146,6 +146,24 @@ def test_too_many_rejects_stop_the_run_and_nothing_is_tagged_twice(faulty, tmp_p
     assert tag_documents(faulty, lenient, output, k=3).tagged == 30
 
 
+@pytest.mark.parametrize("output", ["tags.parquet", "tags"])
+def test_of_duplicate_ids_the_first_is_kept_and_the_others_put_aside(bundle, tmp_path, output):
+    texts = [f"text {row} about bread" for row in range(12)]
+    (tmp_path / "docs").mkdir()
+    write_texts(tmp_path / "docs" / "a.parquet", texts[:8])
+    write_texts(tmp_path / "docs" / "b.parquet", texts[:8], start=4)
+    run, place = tag_run(tmp_path / "docs", chunk=4), str(tmp_path / output)
+    summary = tag_documents(bundle, run, place, k=3)
+    assert (summary.read, summary.tagged, dict(summary.rejected)) == (16, 12, {"duplicate_id": 4})
+    rows = pq.read_table(place) if output.endswith(".parquet") else pq.ParquetDataset(place).read()
+    assert rows["doc_id"].to_pylist() == [f"d{row:06d}" for row in range(12)]
+    assert rejects_of(place) == {f"d{row:06d}": "duplicate_id" for row in range(4, 8)}
+    strict = dataclasses.replace(run, source=dataclasses.replace(run.source, max_reject_share=0.1))
+    with pytest.raises(RejectsError, match="4 of 16 documents"):
+        tag_documents(bundle, strict, str(tmp_path / "other.parquet"), k=3)
+    assert not os.path.exists(tmp_path / "other.parquet")
+
+
 def test_a_damaged_file_is_one_clear_error(bundle, tmp_path):
     path = write_texts(tmp_path / "docs.parquet", ["one", "two"])
     path.write_bytes(path.read_bytes()[:-20])

@@ -1,6 +1,7 @@
 """Trained taggers on disk or S3: format, kinds, load, tag."""
 
 from raytagger.bundle.format import (
+    content_id,
     open_bundle,
     peek_manifest,
     pin_bundle,
@@ -16,6 +17,7 @@ from raytagger.bundle.trained import unseen_labels
 
 __all__ = [
     "Tagger",
+    "content_id",
     "load",
     "named",
     "open_bundle",

@@ -74,13 +74,17 @@ def publish(folder: Path, facts: dict[str, Any], out: str, store: Store) -> str:
         The version.
     """
     write_manifest(folder, {"format": FORMAT, "packages": _packages(), "commit": _commit(), **facts})
-    files = read_manifest(folder)["files"]
-    settings = {name: part for name, part in facts["settings"].items() if name not in PLACES}
-    content = json.dumps([files, settings, facts["kind"]], sort_keys=True)
-    version = hashlib.sha256(content.encode()).hexdigest()[:12]
+    version = content_id(read_manifest(folder))
     store.upload(folder, join(out, version))
     store.write_bytes(join(out, LATEST), json.dumps({"version": version}).encode())
     return version
+
+
+def content_id(manifest: dict[str, Any]) -> str:
+    """Twelve hex digits over a bundle's files, settings and kind, whatever its folder is called."""
+    settings = {name: part for name, part in manifest.get("settings", {}).items() if name not in PLACES}
+    content = json.dumps([manifest.get("files"), settings, manifest.get("kind")], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def open_bundle(uri: str, store: Store) -> Opened:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
 
+from raytagger.causes import VERBOSE
 from raytagger.cli.arguments import Json, OnRay, RunFile, Set, with_ray
 from raytagger.cli.bundles import evaluate, explain, tag
 from raytagger.cli.corpus import corpus_app
@@ -112,6 +115,17 @@ def demo(
         run_demo(output, sample, show, progress)
 
 
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Shows tracebacks and what Ray says.")] = False,
+) -> None:
+    """What goes for every command."""
+    if verbose:
+        os.environ[VERBOSE] = "1"
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point of the console script and of the jobs."""
-    app(arguments, prog_name="raytagger")
+    """The entry point of the console script and of the jobs; `--verbose` may stand anywhere."""
+    given = sys.argv[1:] if arguments is None else arguments
+    with explained_errors():
+        app(sorted(given, key=lambda word: word != "--verbose"), prog_name="raytagger")

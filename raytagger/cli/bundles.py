@@ -78,9 +78,11 @@ def evaluate(
     from raytagger.compare import evaluate_beside
     from raytagger.evaluate import Asked
     from raytagger.settings import RetagRun, make_run
-    from raytagger.store import Store
+    from raytagger.store import Store, check_writable
 
     with explained_errors(), shown_progress() as progress:
+        for file in filter(None, (json_file, html_file)):
+            check_writable(Store(), str(file))
         source = {"documents": documents, "fields": field or [], "columns": [group] if group else []}
         run = make_run({"source": source}, RetagRun, overrides or (), "options")
         splits = tuple(filter(None, zero_shot_split.split(",")))

@@ -25,9 +25,10 @@ def corpus_debian(
     from raytagger.cache import cache_folder
     from raytagger.corpus.debian import build_debian
     from raytagger.corpus.output import write_corpus
-    from raytagger.store import Store
+    from raytagger.store import Store, check_writable
 
     with explained_errors():
+        check_writable(Store(), output, folder=True)
         corpus = build_debian(cache_folder() / "apt", minimum_tagged=minimum_tagged, progress=say)
         write_corpus(Store(), output, corpus.documents, corpus.labels, corpus.source)
     line = f"{len(corpus.documents):,} documents, {len(corpus.labels):,} labels: {output}"
@@ -43,9 +44,10 @@ def corpus_small(
     Example: raytagger corpus small --output corpora/small
     """
     from raytagger.corpus.output import small_corpus, write_corpus
-    from raytagger.store import Store
+    from raytagger.store import Store, check_writable
 
     with explained_errors():
+        check_writable(Store(), output, folder=True)
         documents, labels, source = small_corpus(Store())
         write_corpus(Store(), output, documents, labels, source)
     show(f"{len(documents):,} documents, {len(labels):,} labels: {output}")

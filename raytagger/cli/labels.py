@@ -99,11 +99,12 @@ def labels_apply(
     from raytagger.corpus.edits import apply, read_edits
     from raytagger.corpus.output import write_table
     from raytagger.settings import RetagRun, make_run
-    from raytagger.store import Store
+    from raytagger.store import Store, check_writable
 
     with explained_errors():
         run = make_run({}, RetagRun, overrides or (), "options")
         store = Store(run.storage)
+        check_writable(store, output)
         older = read_source_labels(store, replace(run.source, labels=labels))
         newer = apply(older, read_edits(store, edits_file))
         write_table(store, output, newer.to_table())

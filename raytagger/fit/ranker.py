@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from raytagger.errors import RaytaggerError
+from raytagger.causes import own_error
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.schema import FloatArray
 from raytagger.search.ranker import (
@@ -32,7 +32,7 @@ from raytagger.search.ranker import (
     cut_spans,
     train_chunks,
 )
-from raytagger.store import Store, at_once, join
+from raytagger.store import Store, absolute, at_once, join
 
 SHARD_WORK = 5e8  # products of a pass over a shard's chunks: some ten seconds
 SHARDS_AT_LEAST, LEAST_WORK = 64, 2e7  # smaller levels are shared too, but not in crumbs
@@ -100,7 +100,7 @@ def fit_level(
     instances = Instances(doc_NV, gold, active, offset, doc_NE, cost)
     arrays = instances.arrays()
     spans = cut_level(arrays, shard_work)
-    uris = [join(folder, name) for name in name_shards(arrays, spans, settings)]
+    uris = [join(absolute(folder), name) for name in name_shards(arrays, spans, settings)]
     missing = [number for number, there in enumerate(at_once(store.exists, uris)) if not there]
     say(f"rankers: {len(arrays.offset) - 1:,} chunks in {len(spans)} shards, {len(spans) - len(missing)} found")
     shards = [(spans[number], uris[number]) for number in missing]
@@ -164,7 +164,7 @@ def _train_here(level: Shards, workers: int) -> Iterator[range]:
 def _train_on_ray(level: Shards, workers: int) -> Iterator[range]:
     """The spans of shards, each when it is stored."""
     import ray
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayError
 
     waiting, running = list(reversed(level.shards)), dict[Any, range]()
     if not waiting:
@@ -178,10 +178,11 @@ def _train_on_ray(level: Shards, workers: int) -> Iterator[range]:
         ended, _ = ray.wait(list(running))
         try:
             ray.get(ended)
-        except RayTaskError as error:
-            if isinstance(error.cause, RaytaggerError):
-                raise error.cause from None
-            raise
+        except RayError as error:
+            cause = own_error(error)
+            if cause is None:
+                raise
+            raise cause from None
         yield from (running.pop(done) for done in ended)
 
 

@@ -18,7 +18,7 @@ from raytagger.progress import Progress
 from raytagger.schema import FloatArray
 from raytagger.search import MOST_TAGS, build_index, choose_index, save_index
 from raytagger.settings import FitRun
-from raytagger.store import Store, join, parent
+from raytagger.store import Store, check_writable, join, parent
 from raytagger.tables import blank_part, blank_warning
 
 
@@ -55,7 +55,7 @@ class Fitted:
 
 
 def check_places(run: FitRun) -> None:
-    """Refuses a run without labels or output, or with an impossible number of tags."""
+    """Refuses a run without labels, with an impossible number of tags, or whose output cannot be written."""
     if not run.source.labels:
         raise SettingsError("source.labels is empty", expected="a label file")
     if not run.output.bundle:
@@ -64,6 +64,8 @@ def check_places(run: FitRun) -> None:
         raise SettingsError("source.holdout", got=run.source.holdout, expected="0 to less than 1")
     if not 1 <= run.search.k <= MOST_TAGS:
         raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
+    for place in filter(None, (run.output.bundle, run.labels.bank)):
+        check_writable(Store(run.storage), place, folder=True)
 
 
 def warnings_of(run: FitRun, report: CorpusReport) -> tuple[str, ...]:

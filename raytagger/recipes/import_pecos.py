@@ -42,7 +42,7 @@ from raytagger.settings import (
     TreeSettings,
     to_values,
 )
-from raytagger.store import Store, join
+from raytagger.store import Store, check_writable, join
 from raytagger.vectors import Vocabulary
 
 DEFAULT_BEAM = 10
@@ -95,6 +95,7 @@ def import_pecos(
         CorpusError: the label file cannot be read.
     """
     store, started = store or Store(), time.perf_counter()
+    check_writable(store, output, folder=True)
     model = read_pecos(_one_model(folder))
     terms = read_terms(folder, vocabulary)
     if len(terms.terms) != model.features:

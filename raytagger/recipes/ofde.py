@@ -58,7 +58,7 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     say(_story(prepared.inputs))
     job = _job(run, prepared)
     with at_work(run.cluster, corpus_bytes(run, store)):
-        key = fingerprint(job.train, inputs=prepared.uri, encoder=run.encoder, labels=run.labels)
+        key = fingerprint(job.train, inputs=job.inputs, encoder=run.encoder, labels=run.labels)
         trained = _train(run, job, key, progress, say)
     version = _publish(run, store, labels, prepared, job, trained)
     count = int(prepared.inputs.trained_L.sum())

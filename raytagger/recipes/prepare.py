@@ -89,9 +89,9 @@ def prepare(
 
 
 def _key(run: FitRun, store: Store, labels: LabelSet, encoders: list[str]) -> str:
-    """Changes with whatever the inputs depend on, and with nothing else."""
+    """Changes with whatever the inputs depend on, and with nothing else; encoders count by their identity."""
     files = corpus_files(run, store)
-    parts = [STAGE, run.source, run.encoder.path, run.encoder.prompt]
+    parts = [STAGE, run.source, run.encoder.prompt]
     train = [run.train.seed, run.train.pseudo_unseen]
     return fingerprint(run.labels, files=files, parts=parts, train=train, labels=labels.fingerprint, by=encoders)
 

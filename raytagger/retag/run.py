@@ -12,14 +12,14 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from raytagger.bundle import load, open_bundle, pin_bundle, text_settings
+from raytagger.bundle import content_id, load, open_bundle, pin_bundle, text_settings
 from raytagger.corpus import list_documents, read_source_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
 from raytagger.retag.settle import Books, settle
 from raytagger.search import MOST_TAGS
 from raytagger.settings import RetagRun, SourceSettings, fingerprint
-from raytagger.store import FileEntry, Store, join, locked
+from raytagger.store import FileEntry, Store, join, locked, placed
 from raytagger.store.tags import TagTable
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary, tag_stream
@@ -74,22 +74,25 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
 
     Raises:
         SettingsError: no documents, bundle or table are named.
+        StoreError: something else than a tag table is there, or it cannot be written; told before the work.
         LockHeldError: another run works on the table.
         RejectsError: too many documents were rejected; nothing was committed.
     """
     _check(run)
+    asked, run = run.retag.table, placed(run)
     store, started = Store(run.storage), time.perf_counter()
     table = TagTable(store, run.retag.table)
+    table.check()
     opened = open_bundle(run.retag.bundle, store)
     source = text_settings(opened.manifest, replace(run.source, documents=run.retag.documents))
     files = list_documents(store, source)
     label_set_id = _label_set(replace(source, labels=run.retag.labels), store, opened.labels.fingerprint)
-    inputs_id = _inputs_id(run, source, files, [opened.bundle_id, label_set_id])
+    inputs_id = _inputs_id(run, source, files, [content_id(opened.manifest), label_set_id])
     with locked(store, join(run.retag.table, "_lock")):
         last = table.last_run()
         if last.get("inputs_id") == inputs_id:
             return Night(
-                run.retag.table,
+                asked,
                 last["version"],
                 last["run_id"],
                 Books.read_from(last),
@@ -108,7 +111,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
             **books.facts(),
         }
         version = table.commit(written, inputs_id, facts)
-    return Night(run.retag.table, version, run_id, books, summary, time.perf_counter() - started)
+    return Night(asked, version, run_id, books, summary, time.perf_counter() - started)
 
 
 def _check(run: RetagRun) -> None:
@@ -124,10 +127,17 @@ def _label_set(source: SourceSettings, store: Store, own: str) -> str:
 
 
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:
-    """Changes with the documents, the bundle, the label set and the settings; not with where it runs."""
+    """Changes with the documents, the bundle, the label set and the settings; not with where it runs.
+
+    How many rejects are allowed decides whether a run ends well, not what it writes.
+    """
     stamps = [(file.uri, file.size, file.stamp) for file in files]
     return fingerprint(
-        replace(run, retag=replace(run.retag, bundle="", labels="", table=""), source=source),
+        replace(
+            run,
+            retag=replace(run.retag, bundle="", labels="", table=""),
+            source=replace(source, max_reject_share=0.0),
+        ),
         files=stamps,
         versions=versions,
         chunk=[UNITS, run.cluster.chunk_documents],
@@ -144,6 +154,7 @@ def _job(run: RetagRun, store: Store, source: SourceSettings, run_id: str, versi
         k=run.retag.k or tagger.keep_k,
         tags=True,
         labels=run.retag.labels,
+        label_set=versions[1] if run.retag.labels else "",
         splits=run.retag.splits,
         data=join(table, "data", run_id, "outcome=tagged"),
         markers=join(table, "_runs", run_id),

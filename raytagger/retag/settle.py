@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from raytagger.errors import StoreError
 from raytagger.schema import REJECT_SCHEMA
-from raytagger.store import Store, at_once, join
+from raytagger.store import Store, join
 from raytagger.store.tags import DataFile, TagTable, hashed_ids
+from raytagger.stream.duplicates import set_aside_duplicates
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary
-from raytagger.stream.units import Done
-
-pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 
 @dataclass(frozen=True)
@@ -61,14 +58,13 @@ def settle(store: Store, table: TagTable, job: TagJob, summary: TagSummary) -> t
     """The data files of the commit, and the books; writes the quarantine.
 
     Of several documents with one id the first in the corpus's order is kept and the others are quarantined.
+
+    Raises:
+        RejectsError: with them, more documents are rejected than the run allows; nothing is written then.
     """
+    tagged = np.sort(set_aside_duplicates(store, job, summary))
     rejects = [reject for done in summary.units for reject in done.rejects]
-    units = [done for done in summary.units if done.path]
-    ids = at_once(lambda done: _unit_ids(store, job, done), units)
-    units, ids, twice = _without_duplicates(store, job, units, ids)
-    rejects.extend(twice)
     _write_quarantine(store, table, job.run_id, rejects)
-    tagged = np.sort(np.concatenate(ids)) if ids else np.zeros(0, np.uint64)
     rejected = hashed_ids(pa.chunked_array([pa.array([reject["doc_id"] for reject in rejects], pa.string())]))
     previous, stale = _stale_rows(store, table, job, np.setdiff1d(rejected, tagged))
     retagged = int(np.isin(previous, tagged, assume_unique=True).sum())
@@ -84,62 +80,10 @@ def settle(store: Store, table: TagTable, job: TagJob, summary: TagSummary) -> t
     )
     books.check()
     below = job.data.removeprefix(table.uri.rstrip("/") + "/")
-    files = [DataFile(join(below, done.path), done.size, done.rows, "tagged") for done in units if done.rows]
+    files = [
+        DataFile(join(below, done.path), done.size, done.rows, "tagged") for done in summary.units if done.rows
+    ]
     return [*files, *([stale] if stale else [])], books
-
-
-def _unit_ids(store: Store, job: TagJob, done: Done) -> npt.NDArray[np.uint64]:
-    with store.open(join(job.data, done.path)) as file:
-        ids = hashed_ids(pq.ParquetFile(file).read(["doc_id"])["doc_id"])
-    if len(ids) != done.rows:
-        raise StoreError(
-            f"unit {done.unit} has other rows than its marker says", got=len(ids), expected=str(done.rows)
-        )
-    return ids
-
-
-def _without_duplicates(
-    store: Store, job: TagJob, units: list[Done], ids: list[npt.NDArray[np.uint64]]
-) -> tuple[list[Done], list[npt.NDArray[np.uint64]], list[dict[str, str]]]:
-    """Rewrites the units that hold an id for the second time; most corpora have none."""
-    if not ids:
-        return units, ids, []
-    flat = np.concatenate(ids)
-    first = np.zeros(len(flat), bool)
-    first[np.unique(flat, return_index=True)[1]] = True
-    bounds = np.cumsum([0, *map(len, ids)])
-    kept_units, kept_ids, rejects = [], [], []
-    for place, done in enumerate(units):
-        good = first[bounds[place] : bounds[place + 1]]
-        if good.all():
-            kept_units.append(done)
-        else:
-            rewritten, twice = _rewrite(store, job, done, good)
-            kept_units.append(rewritten)
-            rejects.extend(
-                {
-                    "doc_id": doc_id,
-                    "stage": "commit",
-                    "reason": "duplicate_id",
-                    "error": "an earlier document has this id",
-                }
-                for doc_id in twice
-            )
-        kept_ids.append(ids[place][good])
-    return kept_units, kept_ids, rejects
-
-
-def _rewrite(store: Store, job: TagJob, done: Done, good: npt.NDArray[np.bool_]) -> tuple[Done, list[str]]:
-    with store.open(join(job.data, done.path)) as file:
-        rows = pq.ParquetFile(file).read()
-    kept, twice = rows.filter(pa.array(good)), rows.filter(pa.array(~good))["doc_id"].to_pylist()
-    path = done.path.removesuffix(".parquet") + "-unique.parquet"
-    with store.writing(join(job.data, path)) as file:
-        pq.write_table(kept, file, compression="zstd")
-        size = file.tell()
-    # Units that an older version tagged have no such column.
-    blank = pc.sum(kept["blank"]).as_py() or 0 if "blank" in kept.column_names else 0
-    return replace(done, path=path, size=size, rows=len(kept), blank=blank), twice
 
 
 def _stale_rows(

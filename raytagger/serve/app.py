@@ -8,7 +8,6 @@ Replicas come and go with the load between `serve.replicas_min` and `serve.repli
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import signal
@@ -26,12 +25,12 @@ from ray.serve import Application
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
 
-from raytagger.bundle import load, open_bundle, pin_bundle
+from raytagger.bundle import load, open_bundle, peek_manifest, pin_bundle
 from raytagger.errors import BundleError, CapacityError, RaytaggerError, SettingsError
 from raytagger.serve.api import make_api
 from raytagger.serve.tokens import read_tokens
 from raytagger.settings import ServeRun
-from raytagger.store import Store, is_s3, join
+from raytagger.store import Store, is_s3, placed
 from raytagger.stream.cluster import connected
 
 NAME = "raytagger"
@@ -55,6 +54,7 @@ def build_app(run: ServeRun) -> Application:
         StoreError: the tokens file cannot be read.
     """
     _check_settings(run)
+    run = placed(run)
     settings, storage, store = run.serve, run.storage, Store(run.storage)
     bundle = pin_bundle(settings.bundle, store)
     digests = read_tokens(settings.tokens_file, store) if settings.tokens_file else ()
@@ -138,12 +138,7 @@ def _check_bundle(run: ServeRun) -> dict[str, Any]:
     place = pin_bundle(run.serve.bundle, store)
     if not is_s3(place):
         return open_bundle(place, store).manifest
-    try:
-        return json.loads(store.read_bytes(join(place, "manifest.json")))
-    except ValueError as error:
-        raise BundleError(
-            f"the manifest of {place} is damaged: {error}", remedy="Copy or train it again."
-        ) from error
+    return peek_manifest(place, store)
 
 
 def _starts_ray(run: ServeRun) -> bool:

@@ -3,6 +3,8 @@
 from raytagger.store.files import FileEntry, Store, absolute, at_once, is_s3, join, parent
 from raytagger.store.lock import locked
 from raytagger.store.manifest import check_files, read_manifest, write_manifest
+from raytagger.store.places import placed
+from raytagger.store.writable import check_writable
 
 __all__ = [
     "FileEntry",
@@ -10,10 +12,12 @@ __all__ = [
     "absolute",
     "at_once",
     "check_files",
+    "check_writable",
     "is_s3",
     "join",
     "locked",
     "parent",
+    "placed",
     "read_manifest",
     "write_manifest",
 ]

@@ -20,6 +20,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from raytagger.errors import StoreError
 from raytagger.settings import StorageSettings
 from raytagger.store import options
+from raytagger.store.listing import (
+    Found,
+    fixed_start,
+    is_hidden,
+    is_pattern,
+    local_files,
+    matching,
+    s3_files,
+    split_pattern,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,7 +43,7 @@ UNREACHED = re.compile(r"resolve|connect|NETWORK|timed? ?out", re.IGNORECASE)
 class FileEntry:
     """One file: its URI, bytes, and a stamp that changes when it is written again.
 
-    The stamp is the time of the last change, of which object storage keeps whole seconds only.
+    The stamp is the time of the last change on disk and the ETag in object storage, which changes with the content.
     """
 
     uri: str
@@ -71,20 +81,76 @@ class Store:
             return options.delta_options(options.resolve(self.settings)) if is_s3(uri) else None
 
     def list(self, uri: str) -> list[FileEntry]:
-        """All files below a folder by name, or the file itself; hidden ones (`.x`, `_x`) are left out."""
-        return [entry for entry in self._list_all(uri) if not _hidden(_below(entry.uri, uri))]
+        """All files below a folder by name, or the file itself; hidden ones (`.x`, `_x`) are left out.
 
-    def _list_all(self, uri: str) -> Sequence[FileEntry]:
+        A URI that names nothing may be a pattern: `docs/*.parquet`, `s3://bucket/x/**/*.jsonl`; see `matching`.
+        Links are followed, and a file that several names lead to is listed once.
+        """
+        if is_pattern(uri) and not self.exists(uri):
+            return self._list_pattern(uri)
+        return self._list_all(uri, hidden=False)
+
+    def _list_all(self, uri: str, hidden: bool) -> list[FileEntry]:
         filesystem, path = self.arrow(uri)
         with explained(uri):
-            info = filesystem.get_file_info(path)
-            if info.type == arrow_fs.FileType.File:
-                return [_entry(info, uri.rstrip("/"))]
-            if info.type == arrow_fs.FileType.NotFound:
+            kind = filesystem.get_file_info(path).type
+            if kind == arrow_fs.FileType.File:
+                return [self.entry(uri)]
+            if kind == arrow_fs.FileType.NotFound and not Path(path).is_symlink():
                 raise StoreError("nothing is stored there", got=uri, remedy=_missing_remedy(uri))
-            infos = cast("list[Any]", filesystem.get_file_info(arrow_fs.FileSelector(path, recursive=True)))
-        files = [info for info in infos if info.type == arrow_fs.FileType.File]
-        return [_entry(info, join(uri, _below(info.path, path))) for info in sorted(files, key=_path_of)]
+            if is_s3(uri):
+                found = self._below(uri)
+                found = [file for file in found if hidden or not is_hidden(file.name)]
+            else:
+                found = local_files(Path(path), hidden, once=not hidden)
+        return [FileEntry(join(uri, file.name), file.size, file.stamp) for file in found]
+
+    def _list_pattern(self, uri: str) -> list[FileEntry]:
+        root, pattern = split_pattern(uri)
+        with explained(uri):
+            if is_s3(uri):
+                found = self._below(root, fixed_start(pattern))
+            else:
+                folder, hidden = local_path(root), is_hidden(pattern)
+                found = local_files(folder, hidden, once=not hidden) if folder.is_dir() else []
+        entries = [FileEntry(join(root, file.name), file.size, file.stamp) for file in matching(pattern, found)]
+        if not entries:
+            raise StoreError("no file matches the pattern", got=uri, remedy=_missing_remedy(uri))
+        return entries
+
+    def _below(self, uri: str, prefix: str = "") -> list[Found]:
+        bucket, key = split_s3(uri)
+        return s3_files(self.client(), bucket, f"{key.rstrip('/')}/" if key.strip("/") else "", prefix)
+
+    def entry(self, uri: str) -> FileEntry:
+        """One file as it is now.
+
+        Raises:
+            StoreError: it is not there.
+        """
+        with explained(uri):
+            if is_s3(uri):
+                bucket, key = split_s3(uri.rstrip("/"), with_key=True)
+                facts = self.client().head_object(Bucket=bucket, Key=key)
+                return FileEntry(uri.rstrip("/"), facts["ContentLength"], facts["ETag"].strip('"'))
+            facts = local_path(uri).stat()
+            return FileEntry(uri.rstrip("/"), facts.st_size, str(facts.st_mtime_ns))
+
+    def check_unchanged(self, entry: FileEntry) -> None:
+        """Checks that a file is still as it was when it was listed.
+
+        Raises:
+            StoreError: it was written again or is gone.
+        """
+        if self.entry(entry.uri) != entry:
+            raise StoreError(f"{entry.uri} was changed while the run read it", remedy="Start the run again.")
+
+    def names(self, uri: str) -> set[str]:
+        """What lies directly in a folder, hidden names included; nothing where no folder is."""
+        filesystem, path = self.arrow(uri)
+        with explained(uri):
+            selector = arrow_fs.FileSelector(path, allow_not_found=True)
+            return {info.base_name for info in cast("list[Any]", filesystem.get_file_info(selector))}
 
     def exists(self, uri: str) -> bool:
         """Whether a file or folder is there."""
@@ -178,7 +244,7 @@ class Store:
 
     def download(self, uri: str, folder: Path) -> None:
         """Copies all files below a URI into a local folder."""
-        for entry in self._list_all(uri):
+        for entry in self._list_all(uri, hidden=True):
             name = _below(entry.uri, uri) or entry.uri.rsplit("/", 1)[-1]
             if ".." in name.split("/"):
                 raise StoreError(f"{entry.uri} would be written outside of {folder}")
@@ -275,17 +341,5 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300].rstrip(".")
 
 
-def _entry(info: arrow_fs.FileInfo, uri: str) -> FileEntry:
-    return FileEntry(uri, info.size or 0, str(info.mtime_ns))
-
-
-def _path_of(info: arrow_fs.FileInfo) -> str:
-    return info.path
-
-
 def _below(path: str, root: str) -> str:
     return path[len(root.rstrip("/")) + 1 :]
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith((".", "_")) for part in path.split("/"))

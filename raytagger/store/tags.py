@@ -11,11 +11,12 @@ Names that begin with `_` are never vacuumed. A data file that no commit names i
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +30,17 @@ from pandas.util import hash_array
 
 from raytagger.errors import StoreError
 from raytagger.schema import TAG_SCHEMA
-from raytagger.store.files import Store, at_once, explained, join
+from raytagger.store.files import Store, at_once, explained, is_s3, join, split_s3
+from raytagger.store.writable import check_writable
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 APPLICATION = "raytagger"
+OURS = {"_delta_log", "_lock", "_runs", "_quarantine", "data"}
+MARKS = {"doc_id", "label_ids", "scores", "run_id", "bundle_id", "outcome"}
+# Paths at which deltalake 1.6 ends the process, or writes to one place and reads from another.
+REFUSED_LOCAL = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9a-fA-F]{2}")
+REFUSED_REMOTE = re.compile(r"[\\\x00-\x1f]|%[0-9a-fA-F]{2}")
 TRIES = 5
 LATER_COLUMNS = ("blank",)  # that tables of older versions do not have; null in their rows
 
@@ -59,14 +66,47 @@ class TagTable:
     store: Store
     uri: str
 
+    def check(self) -> None:
+        """Checks, before anything is written, that a tag table is there or can be made.
+
+        Raises:
+            StoreError: another table or other files are there, deltalake cannot use such a path, or it cannot be
+                written.
+        """
+        self._address()
+        check_writable(self.store, self.uri, folder=True)
+        names = {name for name in self.store.names(self.uri) if not name.startswith(".")}
+        if "_delta_log" in names:
+            self.open()
+        elif names - OURS or ("data" in names and "_runs" not in names):
+            raise StoreError(
+                "the tag table's folder holds other files",
+                got=[self.uri, *sorted(names - OURS)[:3]],
+                expected="a new folder, or a tag table",
+                remedy="Name another retag.table.",
+            )
+
     def open(self, version: int | None = None) -> DeltaTable | None:
-        """The Delta table, or None where there is none yet."""
+        """The Delta table, or None where there is none yet.
+
+        Raises:
+            StoreError: it is a table of something else.
+        """
         try:
             with explained(self.uri):
                 options = self.store.delta_options(self.uri)
-                return DeltaTable(self._address(), version=version, storage_options=options)
+                table = DeltaTable(self._address(), version=version, storage_options=options)
         except TableNotFoundError:
             return None
+        columns = [field.name for field in table.schema().fields]
+        if not set(columns) >= MARKS or table.metadata().partition_columns != ["outcome"]:
+            raise StoreError(
+                f"{self.uri} is a table of something else",
+                got=columns[:8],
+                expected=f"a tag table, with {', '.join(sorted(MARKS))}",
+                remedy="Name another table.",
+            )
+        return table
 
     def create(self) -> DeltaTable:
         """The table, made empty where it is not there."""
@@ -204,8 +244,17 @@ class TagTable:
         )
 
     def _address(self) -> str:
-        filesystem, path = self.store.arrow(self.uri)
-        return self.uri if filesystem.type_name == "s3" else path
+        """The table's place as deltalake wants it, which takes `%` and more in object storage for its own."""
+        remote = is_s3(self.uri)
+        path = "/".join(split_s3(self.uri)) if remote else self.store.arrow(self.uri)[1]
+        refused = (REFUSED_REMOTE if remote else REFUSED_LOCAL).search(path)
+        if refused:
+            raise StoreError(
+                f"deltalake cannot keep a table whose path has {refused[0]!r}",
+                got=self.uri,
+                remedy="Name another retag.table.",
+            )
+        return f"s3://{quote(path)}" if remote else path
 
 
 def _add_later_columns(table: DeltaTable) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 
 import ray
 import ray.data
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+from ray.data.exceptions import SystemException
+from ray.exceptions import ActorDiedError, AuthenticationError, OutOfMemoryError, RayError, WorkerCrashedError
 
-from raytagger.errors import BundleError, RaytaggerError
+from raytagger.causes import explain, is_verbose, last_line, own_error
+from raytagger.errors import BundleError, CapacityError
 from raytagger.settings import ClusterSettings
+from raytagger.stream.address import check_address
 
 LOCAL_CPUS_AT_LEAST = 4  # logical: readers and workers must be able to stand beside each other on a small machine
 READERS, READER_CPUS = 2, 0.5
@@ -21,31 +24,64 @@ READERS, READER_CPUS = 2, 0.5
 
 @contextmanager
 def connected(cluster: ClusterSettings) -> Iterator[None]:
-    """A connection to Ray: the one there is, the one at `cluster.address`, or one started for the block."""
+    """A connection to Ray: the one there is, the one at `cluster.address`, or one started for the block.
+
+    Ray tells of itself only where `RAYTAGGER_VERBOSE` is set.
+
+    Raises:
+        SettingsError: the address is none of a Ray, or the cluster asks for a token.
+        CapacityError: no Ray answers there.
+    """
     if ray.is_initialized():
         yield
         return
     # `local`: without it Ray would join whatever head someone has started on this machine.
     address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"num_cpus": max(os.cpu_count() or 1, LOCAL_CPUS_AT_LEAST), "include_dashboard": False}
-    options: dict[str, Any] = own if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    check_address(address)
+    _start(address)
     try:
         yield
     finally:
         ray.shutdown()
 
 
+def _start(address: str) -> None:
+    verbose = is_verbose()
+    options: dict[str, Any] = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "CRITICAL"}
+    if address == "local":
+        options |= {"num_cpus": max(os.cpu_count() or 1, LOCAL_CPUS_AT_LEAST), "include_dashboard": False}
+        # Ray's own 15 lets workers starve beside anything else that runs.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+    if not verbose:
+        for handler in logging.getLogger("ray.data").handlers:
+            if isinstance(handler, logging.StreamHandler):  # the file of its session is kept
+                handler.setLevel(logging.CRITICAL)
+    try:
+        ray.init(address=address, **options)
+    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+        ray.shutdown()
+        if isinstance(error, AuthenticationError):
+            raise explain(error) from error
+        what, got = f"Ray cannot be started or joined ({address})", " ".join(str(error).split())
+        raise CapacityError(what, got=got, remedy="`raytagger doctor` checks Ray.") from error
+
+
 @contextmanager
 def one_row_blocks() -> Iterator[None]:
-    """One unit a block, so that a unit is tagged as soon as it is read and a block never outgrows it."""
+    """One unit a block, so that a unit is tagged as soon as it is read and a block never outgrows it.
+
+    Errors come as they were raised: what Ray Data wraps them in loses their cause between processes.
+    """
     context = ray.data.DataContext.get_current()
-    before = context.target_max_block_size, context.enable_progress_bars
-    context.target_max_block_size, context.enable_progress_bars = 1, False
+    wanted = {"target_max_block_size": 1, "enable_progress_bars": False, "raise_original_map_exception": True}
+    before = {name: getattr(context, name) for name in wanted}
     try:
+        for name, value in wanted.items():
+            setattr(context, name, value)
         yield
     finally:
-        context.target_max_block_size, context.enable_progress_bars = before
+        for name, value in before.items():
+            setattr(context, name, value)
 
 
 def share_out(cluster: ClusterSettings) -> tuple[int, dict[str, Any]]:
@@ -69,21 +105,10 @@ def own_errors(no_worker: str) -> Iterator[None]:
     """
     try:
         yield
-    except RayTaskError as error:
-        cause = _own_cause(error)
-        if cause is None:
+    except (RayError, SystemException) as error:
+        cause = own_error(error)
+        if cause is not None:
+            raise cause from None
+        if not isinstance(error, ActorDiedError | WorkerCrashedError | OutOfMemoryError):
             raise
-        raise cause from None
-    except (ActorDiedError, WorkerCrashedError, OutOfMemoryError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise BundleError(no_worker, got=reason, remedy="Try `raytagger doctor`.") from error
-
-
-def _own_cause(error: BaseException | None) -> RaytaggerError | None:
-    """Our own error inside what Ray raises, which says what happened better than a remote traceback."""
-    while error is not None:
-        # Ray also raises a class that is both its own and ours, and reads like a traceback.
-        if isinstance(error, RaytaggerError) and not isinstance(error, RayTaskError):
-            return error
-        error = getattr(error, "cause", None) or error.__cause__
-    return None
+        raise BundleError(no_worker, got=last_line(error), remedy="Try `raytagger doctor`.") from error

@@ -16,7 +16,7 @@ from raytagger.corpus.splits import select_training
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
 from raytagger.settings import FitRun
-from raytagger.store import Store
+from raytagger.store import Store, placed
 from raytagger.stream.executor import at_work, ray_is_up
 from raytagger.stream.reading import Files, group_files, read_group
 from raytagger.vectors import TermCounts
@@ -34,6 +34,7 @@ def count_terms(run: FitRun, progress: Progress = silent) -> TermCounts:
     Raises:
         CorpusError: there is no document, or a file is damaged.
     """
+    run = placed(run)
     files = group_files(list_documents(Store(run.storage), run.source))
     total = Part.empty(run)
     read = 0

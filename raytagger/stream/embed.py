@@ -27,7 +27,7 @@ from raytagger.labels.bank import SLAB_TEXTS
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.schema import FloatArray
 from raytagger.settings import EncoderSettings, FitRun, StorageSettings
-from raytagger.store import Store, join, parent
+from raytagger.store import Store, check_writable, join, parent, placed
 from raytagger.stream.bisect import ProcessDiedError, Tagged, tag_bisecting
 from raytagger.stream.cluster import connected, one_row_blocks, own_errors, share_out
 from raytagger.stream.on_ray import DEATHS_BEFORE_ISOLATION, Ledger
@@ -113,7 +113,9 @@ def fill_bank(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
         CorpusError: some texts cannot be encoded; all others are in the bank by then.
     """
     started, store = time.perf_counter(), Store(run.storage)
+    run = placed(run)
     job = plan_job(run)
+    check_writable(store, job.bank, folder=True)
     labels = read_source_labels(store, run.source)
     bank = LabelBank(store, job.bank)
     with connected(run.cluster):

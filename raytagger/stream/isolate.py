@@ -14,20 +14,20 @@ from typing import Any, TextIO
 import numpy as np
 
 from raytagger.bundle import load
-from raytagger.corpus import read_source_labels
 from raytagger.errors import CorpusError
 from raytagger.schema import Scores
 from raytagger.settings import SourceSettings, StorageSettings, make_run, to_values
 from raytagger.store import Store
 from raytagger.stream.bisect import ProcessDiedError
+from raytagger.stream.job import TagJob, read_job_labels
 
 
 class IsolatedTagger:
     """Tags in a child process that is started when needed and again after each death."""
 
-    def __init__(self, bundle: str, source: SourceSettings, storage: StorageSettings, k: int) -> None:
-        """Takes the label set that `source` names, or the bundle's own where it names none."""
-        self._opening = {"bundle": bundle, "source": to_values(source), "storage": vars(storage), "k": k}
+    def __init__(self, job: TagJob) -> None:
+        labels = {"labels": to_values(job.label_source), "label_set": job.label_set}
+        self._opening = {"bundle": job.bundle, **labels, "storage": vars(job.storage), "k": job.k}
         self._child: subprocess.Popen[str] | None = None
 
     def tag(self, texts: Sequence[str]) -> tuple[Scores, int]:
@@ -90,9 +90,9 @@ def answer_requests(requests: TextIO, answers: TextIO) -> None:
     opening = json.loads(requests.readline())
     store = Store(make_run(opening["storage"], StorageSettings))
     tagger = load(opening["bundle"], store)
-    source = make_run(opening["source"], SourceSettings)
-    if source.labels:
-        tagger = tagger.with_labels(read_source_labels(store, source))
+    if opening["label_set"]:
+        source = make_run(opening["labels"], SourceSettings)
+        tagger = tagger.with_labels(read_job_labels(store, source, opening["label_set"]))
     _say(answers, {"ready": True})
     for line in requests:
         try:

@@ -8,17 +8,18 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytagger.bundle import peek_manifest, pin_bundle, text_settings
+from raytagger.bundle import content_id, peek_manifest, pin_bundle, text_settings
 from raytagger.bundle.loaded import check_k
-from raytagger.corpus import list_documents
+from raytagger.corpus import list_documents, read_source_labels
 from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
 from raytagger.schema import REJECT_SCHEMA
-from raytagger.settings import RetagRun, fingerprint
-from raytagger.store import Store, join, parent
+from raytagger.settings import RetagRun
+from raytagger.store import Store, absolute, check_writable, join, parent, placed
+from raytagger.stream.duplicates import set_aside_duplicates
 from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary, tag_stream
-from raytagger.stream.units import UNITS, Done, is_unit_file
+from raytagger.stream.units import Done, is_unit_file
 
 RESULT_SCHEMA = pa.schema(
     [
@@ -45,36 +46,42 @@ def tag_documents(
         output: where the result goes.
         k: labels a document, whatever the bundle keeps as tags.
     """
-    store = Store(run.storage)
-    pinned = pin_bundle(bundle, store)
+    store, run = Store(run.storage), placed(run)
+    pinned, labels = pin_bundle(absolute(bundle), store), run.retag.labels
+    source = text_settings(peek_manifest(pinned, store), replace(run.source, documents=run.retag.documents))
     job = TagJob(
         bundle=pinned,
-        source=text_settings(peek_manifest(pinned, store), replace(run.source, documents=run.retag.documents)),
+        source=source,
         k=check_k(k),
         data="",
         markers="",
         run_id="",
-        labels=run.retag.labels,
+        labels=labels,
+        label_set=read_source_labels(store, replace(source, labels=labels)).fingerprint if labels else "",
         splits=run.retag.splits,
         cluster=run.cluster,
         storage=run.storage,
     )
-    return tag_to_parquet(job, output, progress)
+    return tag_to_parquet(job, absolute(output), progress)
 
 
 def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> TagSummary:
     """Writes `doc_id, label_ids, scores, blank`, best first, one row a document in the corpus's order.
 
     One file where `output` ends in `.parquet`, else a directory; rejects beside it as `OUTPUT.rejects.parquet`.
-    A killed run started again tags only what is missing.
+    Of several documents with one id the first is kept and the others are rejected. A killed run started again
+    tags only what is missing.
 
     Args:
         job: `data`, `markers` and `run_id` are set here.
         output: where the result goes.
     """
     store = Store(job.storage)
+    check_writable(store, output, folder=not output.endswith(".parquet"))
+    check_writable(store, rejects_uri(output))
     job = _placed(job, output, store)
     summary = tag_stream(job, progress)
+    set_aside_duplicates(store, job, summary)
     _write_rejects(store, job, output, summary)
     if output.endswith(".parquet"):
         with store.writing(output) as file, pq.ParquetWriter(file, _schema(store, job, summary)) as writer:
@@ -82,15 +89,19 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
                 writer.write_table(rows)
         store.delete(parent(job.markers))
     else:
-        _drop_strangers(store, job, summary.units)
+        # The markers first: a run killed in between must not find markers of units that are gone.
         store.delete(job.markers)
+        _drop_strangers(store, job, summary.units)
     return summary
 
 
+def rejects_uri(output: str) -> str:
+    """Where the rejects of a result lie."""
+    return f"{output.rstrip('/')}.rejects.parquet"
+
+
 def _placed(job: TagJob, output: str, store: Store) -> TagJob:
-    stamps = [(file.uri, file.size, file.stamp) for file in list_documents(store, job.source)]
-    what = replace(job, data="", markers="", run_id="", storage=type(job.storage)(), cluster=type(job.cluster)())
-    run_id = fingerprint(what, files=stamps, chunk=[UNITS, job.cluster.chunk_documents])
+    run_id = job.key(content_id(peek_manifest(job.bundle, store)), list_documents(store, job.source))
     if output.endswith(".parquet"):
         staging = join(parent(output), f".{output.rstrip('/').rsplit('/', 1)[-1]}.{run_id}")
         return replace(job, data=join(staging, "data"), markers=join(staging, "markers"), run_id=run_id)
@@ -136,5 +147,5 @@ def _refuse_foreign(store: Store, output: str) -> None:
 
 def _write_rejects(store: Store, job: TagJob, output: str, summary: TagSummary) -> None:
     rows = [{**reject, "run_id": job.run_id} for done in summary.units for reject in done.rejects]
-    with store.writing(f"{output.rstrip('/')}.rejects.parquet") as file:
+    with store.writing(rejects_uri(output)) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema=REJECT_SCHEMA), file)

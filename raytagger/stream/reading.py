@@ -78,6 +78,7 @@ def read_group(store: Store, files: Files, group: range, source: SourceSettings,
 
     Raises:
         CorpusError: see `read_file`.
+        StoreError: a file was written again since it was listed.
     """
     if len(group) == 1:
         return _joined(_chunks(store, files, group[0], source, rows), rows)
@@ -89,6 +90,7 @@ def read_group(store: Store, files: Files, group: range, source: SourceSettings,
 def _chunks(store: Store, files: Files, number: int, source: SourceSettings, rows: int) -> Iterator[Unit]:
     for chunk in read_file(store, files.entries[number], source, rows):
         yield Unit(unit_name(number, chunk.start), chunk.documents, chunk.rejects)
+    store.check_unchanged(files.entries[number])
 
 
 def _joined(chunks: Iterable[Unit], rows: int) -> Iterator[Unit]:

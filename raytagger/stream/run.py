@@ -15,6 +15,7 @@ from types import ModuleType
 from raytagger.corpus import list_documents
 from raytagger.errors import CorpusError, RejectsError
 from raytagger.progress import Progress, silent
+from raytagger.settings import SourceSettings
 from raytagger.store import Store
 from raytagger.stream import here
 from raytagger.stream.executor import at_work, ray_is_up
@@ -33,6 +34,7 @@ class TagSummary:
     cut: int = 0
     blank: int = 0
     resumed_units: int = 0
+    tagged_before: int = 0
     tagged_now: int = 0
     seconds: float = 0.0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -54,7 +56,7 @@ class TagSummary:
         if self.tagged_now:
             parts.append(f"{self.rate_docs_s:,.0f} documents/s")
         if self.resumed_units:
-            parts.append(f"{self.tagged - self.tagged_now:,} from an earlier attempt")
+            parts.append(f"{self.tagged_before:,} from an earlier attempt")
         if self.rejects:
             parts.append(f"rejected: {', '.join(f'{n} {reason}' for reason, n in self.rejected.most_common())}")
         if self.cut:
@@ -66,6 +68,13 @@ class TagSummary:
     def share_blank(self) -> float:
         """The share of tagged documents of which nothing is known."""
         return self.blank / max(self.tagged, 1)
+
+    def recount(self, units: list[Done]) -> None:
+        """Counts these units instead of those counted so far."""
+        self.read = self.tagged = self.cut = self.blank = 0
+        self.rejected, self.units = Counter(), []
+        for done in units:
+            self.add(done)
 
     def add(self, done: Done) -> None:
         """Counts a unit."""
@@ -89,7 +98,7 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
     files = group_files(list_documents(store, job.source))
     for done in finished_units(store, job.markers):
         summary.add(done)
-    summary.resumed_units = len(summary.units)
+    summary.resumed_units, summary.tagged_before = len(summary.units), summary.tagged
     finished = {done.unit for done in summary.units}
     progress("tagging", summary.read)
     with at_work(job.cluster, files.size):
@@ -99,7 +108,13 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
             progress("tagging", summary.read)
     summary.units.sort(key=lambda unit: unit.unit)
     summary.seconds = time.perf_counter() - started
-    _check(summary, job)
+    if not summary.read:
+        raise CorpusError(
+            "no document to tag",
+            got=f"{job.source.documents}, splits {', '.join(job.splits) or 'all'}",
+            remedy="Check the splits.",
+        )
+    check_rejects(summary, job.source)
     return summary
 
 
@@ -111,14 +126,12 @@ def _executor() -> ModuleType:
     return on_ray
 
 
-def _check(summary: TagSummary, job: TagJob) -> None:
-    source = job.source
-    if not summary.read:
-        raise CorpusError(
-            "no document to tag",
-            got=f"{source.documents}, splits {', '.join(job.splits) or 'all'}",
-            remedy="Check the splits.",
-        )
+def check_rejects(summary: TagSummary, source: SourceSettings) -> None:
+    """Ends a run that has too many rejects.
+
+    Raises:
+        RejectsError: their share is larger than `source.max_reject_share`.
+    """
     if summary.rejects <= source.max_reject_share * summary.read:
         return
     example = next(done.rejects[0] for done in summary.units if done.rejects)

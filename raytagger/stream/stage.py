@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -13,12 +12,11 @@ import pyarrow as pa
 import pyarrow.compute
 
 from raytagger.bundle import load
-from raytagger.corpus.labels import read_source_labels
 from raytagger.schema import PAD, Scores
 from raytagger.store import Store
 from raytagger.stream.bisect import SUSPECTS, Tagged, tag_bisecting
 from raytagger.stream.isolate import IsolatedTagger
-from raytagger.stream.job import TagJob
+from raytagger.stream.job import TagJob, read_job_labels
 from raytagger.stream.reading import Unit
 from raytagger.stream.units import Done, finish_unit
 
@@ -44,9 +42,8 @@ class UnitTagger:
         self._job, self._ledger = job, ledger
         self._store = Store(job.storage)
         self._tagger = load(job.bundle, self._store)
-        self._labels = replace(job.source, labels=job.labels)
         if job.labels:
-            self._tagger = self._tagger.with_labels(read_source_labels(self._store, self._labels))
+            self._tagger = self._tagger.with_labels(read_job_labels(self._store, job.label_source, job.label_set))
         self._label_ids = np.array(self._tagger.labels.ids, object)
 
     def tag(self, unit: Unit) -> Done:
@@ -79,7 +76,7 @@ class UnitTagger:
         return self._tagger.search(features, self._job.k), int(features.cut_B.sum())
 
     def _tag_isolated(self, texts: Sequence[str]) -> Tagged[Scores]:
-        isolated = IsolatedTagger(self._job.bundle, self._labels, self._job.storage, self._job.k)
+        isolated = IsolatedTagger(self._job)
         try:
             return tag_bisecting(isolated.tag, texts, SUSPECTS)
         finally:

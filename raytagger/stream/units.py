@@ -52,8 +52,8 @@ def unit_name(file_number: int, start: int) -> str:
 
 
 def is_unit_file(name: str) -> bool:
-    """Whether a file is named as `finish_unit` names data files."""
-    return re.fullmatch(r"\d{6}-\d{12}-[0-9a-f]{12}\.parquet", name) is not None
+    """Whether a file is named as data files of units are, those without their duplicates included."""
+    return re.fullmatch(r"\d{6}-\d{12}-[0-9a-f]{12}(-unique)?\.parquet", name) is not None
 
 
 def finish_unit(store: Store, data: str, markers: str, table: pa.Table, done: dict[str, Any]) -> Done:

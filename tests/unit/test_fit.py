@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import time
 import tracemalloc
 
@@ -387,6 +388,18 @@ def test_inputs_are_made_once(encoder, tmp_path, store):
         if isinstance(value, np.ndarray):
             assert (np.asarray(getattr(loaded, name)) == value).all(), name
     assert (loaded.gold != first.inputs.gold).nnz == 0
+
+
+def test_inputs_are_made_anew_where_an_encoder_of_the_same_path_has_other_weights(encoder, tmp_path, store):
+    shutil.copytree(encoder.path, tmp_path / "encoder")
+    run = tiny_run(dataclasses.replace(encoder, path=str(tmp_path / "encoder")), str(tmp_path / "out"))
+    labels = read_run_labels(run, store)
+    first = prepare(run, store, labels, silent, unsaid)
+    (weights,) = (tmp_path / "encoder").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-4:] = b"\0\0\0\0"
+    weights.write_bytes(content)
+    assert prepare(run, store, labels, silent, unsaid).uri != first.uri
 
 
 def test_unseen_labels_are_negatives_and_auxiliary_only_where_the_switches_say(make_loop, encoder, tmp_path, store):

@@ -233,3 +233,79 @@ def test_damaged_manifest(published, text):
 def test_folder_without_manifest(tmp_path):
     with pytest.raises(StoreError, match=r"no manifest\.json"):
         read_manifest(tmp_path)
+
+
+def below(store, uri, root):
+    return [entry.uri.removeprefix(f"{root}/") for entry in store.list(uri)]
+
+
+def test_a_link_that_leads_nowhere_is_named(store, tmp_path):
+    store.write_bytes(f"{tmp_path}/docs/a", b"1")
+    (tmp_path / "docs/.#a").symlink_to("user@host:1")  # an editor's lock file, hidden as such
+    assert below(store, f"{tmp_path}/docs", tmp_path) == ["docs/a"]
+    for target in ("gone", "b"):
+        (tmp_path / "docs/b").symlink_to(target)
+        with pytest.raises(StoreError, match=f"docs/b is a link that leads nowhere; got '{target}'"):
+            store.list(f"{tmp_path}/docs")
+        with pytest.raises(StoreError, match="leads nowhere"):
+            store.list(f"{tmp_path}/docs/b")
+        (tmp_path / "docs/b").unlink()
+
+
+def test_links_are_followed_and_each_file_is_listed_once(store, tmp_path):
+    for name in ("docs/m/a", "docs/m/b", "elsewhere/c"):
+        store.write_bytes(f"{tmp_path}/{name}", b"1")
+    (tmp_path / "docs/a-first").symlink_to("m")
+    (tmp_path / "docs/itself").symlink_to(".")
+    (tmp_path / "docs/m/up").symlink_to("..")
+    (tmp_path / "docs/m/z").symlink_to("a")
+    (tmp_path / "docs/away").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "docs/n").symlink_to(tmp_path / "elsewhere/c")
+    (tmp_path / "link").symlink_to("docs")
+    assert below(store, f"{tmp_path}/docs", tmp_path) == ["docs/away/c", "docs/m/a", "docs/m/b"]
+    assert len(store.list(f"{tmp_path}/link")) == 3
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_named(store, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreError, match="pipe is neither a file nor a folder"):
+        store.list(str(tmp_path))
+
+
+FILES = ("a.jsonl", "b.csv", "x/c.jsonl", "x/y/d.jsonl", "x/y/_e.jsonl", "[ab].csv", "1?.csv")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jsonl", ["a.jsonl"]),
+        ("**/*.jsonl", ["a.jsonl", "x/c.jsonl", "x/y/d.jsonl"]),
+        ("x/*.jsonl", ["x/c.jsonl"]),
+        ("x*/y", ["x/y/d.jsonl"]),
+        ("x/**", ["x/c.jsonl", "x/y/d.jsonl"]),
+        ("?.csv", ["b.csv"]),
+        ("[a-b].*", ["a.jsonl", "b.csv"]),
+        ("[!a].*", ["b.csv"]),
+        ("[ab].csv", ["[ab].csv"]),  # a file of that very name comes first
+        ("1?.csv", ["1?.csv"]),
+        ("x/y/_*", ["x/y/_e.jsonl"]),
+    ],
+)
+def test_patterns(store, tmp_path, pattern, expected):
+    for name in FILES:
+        store.write_bytes(f"{tmp_path}/{name}", b"1")
+    assert below(store, f"{tmp_path}/{pattern}", tmp_path) == expected
+
+
+def test_a_pattern_that_matches_nothing_is_named(store, tmp_path):
+    for pattern in ("*.parquet", "absent/*.jsonl"):
+        with pytest.raises(StoreError, match="no file matches the pattern"):
+            store.list(f"{tmp_path}/{pattern}")
+
+
+def test_patterns_of_relative_paths(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store.write_bytes("a.csv", b"1")
+    store.write_bytes("x/b.csv", b"1")
+    assert [entry.uri for entry in store.list("x/*.csv")] == ["x/b.csv"]
+    assert [entry.uri.removeprefix("./") for entry in store.list("*.csv")] == ["a.csv"]

@@ -1,0 +1,58 @@
+"""Whether a place can be written to, asked before the work instead of after it; nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+
+from raytagger.errors import StoreError
+from raytagger.store.files import Store, explained, is_s3, join, local_path, split_s3
+
+
+def check_writable(store: Store, uri: str, folder: bool = False) -> None:
+    """Checks that a file, or files in a folder, can be written at a URI.
+
+    Args:
+        store: of the place.
+        uri: where a result is to go.
+        folder: several files go there, below that name.
+
+    Raises:
+        StoreError: something else is there, or it cannot be written.
+    """
+    if is_s3(uri):
+        probe = f"{'.' if folder else ''}probe-{uuid.uuid4().hex[:12]}"
+        place = join(uri, probe) if folder else f"{uri.rstrip('/')}.{probe}"
+        store.put(place, b"")
+        bucket, key = split_s3(place)
+        with explained(uri):  # pyarrow would leave an empty folder in its place
+            store.client().delete_object(Bucket=bucket, Key=key)
+        return
+    path = local_path(uri)
+    with explained(uri):
+        if path.is_dir() and not folder:
+            raise StoreError("a folder is where a file is to be written", got=uri, remedy="Name a file in it.")
+        if path.is_dir():
+            _try(path)
+        elif path.exists() and folder:
+            raise StoreError("a file is where a folder is to be made", got=uri, remedy="Name another place.")
+        elif path.exists() and not path.is_file():
+            return  # a device, such as /dev/stdout
+        else:
+            _try(_nearest(path.absolute().parent))
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the first above it that is there."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise StoreError("a file is where a folder is to be made", got=str(folder), remedy="Name another place.")
+    return folder
+
+
+def _try(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder):
+        pass
