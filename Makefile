@@ -18,9 +18,10 @@ help:
 install: $(STAMP)
 
 # The lock is complete, so nothing is resolved, but where torch is built for CUDA and needs NVIDIA's libraries too.
+# Most of the time would go into the bytecode of modules that are never imported; Python compiles the others itself.
 $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --no-deps -r requirements.lock
+	$(PIP) --no-compile --no-deps -r requirements.lock
 	$(BIN)/python -m pip check || $(PIP) -r requirements.lock
 	$(PIP) --no-deps --editable .
 	touch $@
