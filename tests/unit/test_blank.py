@@ -27,12 +27,12 @@ from raytagger.settings import (
     FitRun,
     OutputSettings,
     SourceSettings,
-    StorageSettings,
     Xml0Settings,
 )
 from raytagger.store import Store
 from raytagger.store.tags import DataFile, TagTable
 from raytagger.stream.isolate import IsolatedTagger
+from raytagger.stream.job import TagJob
 from raytagger.stream.run import TagSummary
 from raytagger.stream.units import Done, read_marker
 from raytagger.tables import figure_lines
@@ -149,7 +149,7 @@ def test_the_endpoint_says_what_is_blank(bundles, kind):
 
 
 def test_an_isolated_process_says_it_too(bundles):
-    isolated = IsolatedTagger(bundles["tfidf"], "", StorageSettings(), 3)
+    isolated = IsolatedTagger(TagJob(bundles["tfidf"], SourceSettings(), 3, "", "", ""))
     try:
         scores, _ = isolated.tag([UNKNOWN, KNOWN])
     finally:

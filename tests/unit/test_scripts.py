@@ -182,7 +182,7 @@ def test_a_way_to_see_words_that_is_not_known_is_refused(tmp_path):
 
 
 def test_bundles_from_before_weigh_and_tag_as_they_did():
-    """`before_scripts` was fitted and asked by commit a681992."""
+    """`before_scripts` was fitted and asked by code of 28cf577."""
     tagger, told = raytagger.load(str(OLD)), json.loads((OLD / "expected.json").read_text(encoding="utf-8"))
     vocabulary = tagger.vocabulary
     assert vocabulary.style.words == WORDS
