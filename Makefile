@@ -29,18 +29,22 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python jobs/demo.py $(DEMO)
 
-# Types are checked beside the tests: each keeps one core busy. Either one's failure is the target's.
+# Two lanes for two cores: types and the unit tests, and beside them what starts Ray, storage and other processes.
+PYTEST_RUN := $(BIN)/python -m pytest
+LANE = lane() { log=$$(mktemp); "$$@" > $$log 2>&1; end=$$?; cat $$log; rm -f $$log; return $$end; }
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(BIN)/pyright & types=$$!; $(BIN)/python -m pytest $(PYTEST); tests=$$?; wait $$types && exit $$tests
+	@$(LANE); types_and_units() { $(BIN)/pyright; types=$$?; $(PYTEST_RUN) $(PYTEST) tests/unit && return $$types; }; \
+	lane types_and_units & units=$$!; \
+	$(PYTEST_RUN) $(PYTEST) --ignore=tests/unit; rest=$$?; wait $$units && exit $$rest
 
 # The unit tests in two halves, for two cores.
-UNIT := $(BIN)/python -m pytest -q -m "not ray and not s3"
+UNIT := $(PYTEST_RUN) -q -m "not ray and not s3"
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(BIN)/pyright & types=$$!; $(UNIT) tests/unit/test_[a-i]*.py & half=$$!; \
+	@$(LANE); lane $(BIN)/pyright & types=$$!; lane $(UNIT) tests/unit/test_[a-i]*.py & half=$$!; \
 	$(UNIT) tests/unit/test_[j-z]*.py; tests=$$?; \
 	wait $$half || tests=1; wait $$types || tests=1; exit $$tests
 
