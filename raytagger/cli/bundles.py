@@ -81,13 +81,13 @@ def evaluate(
     from raytagger.store import Store, check_writable
 
     with explained_errors(), shown_progress() as progress:
+        bundles = [bundle, *(beside or ())]
         for file in filter(None, (json_file, html_file)):
-            check_writable(Store(), str(file))
+            check_writable(Store(), str(file), apart_from=(documents, labels, *bundles))
         source = {"documents": documents, "fields": field or [], "columns": [group] if group else []}
         run = make_run({"source": source}, RetagRun, overrides or (), "options")
         splits = tuple(filter(None, zero_shot_split.split(",")))
         asked = Asked(split, splits, group, limit, allow_trained, details=html_file is not None)
-        bundles = [bundle, *(beside or ())]
         figures, page = evaluate_beside(bundles, labels, run.source, asked, progress, Store(run.storage))
     for line in figures["warnings"]:
         say(f"warning: {line}")

@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from raytagger.errors import StoreError
 from raytagger.store.files import Store, explained, is_s3, join, local_path, split_s3
+from raytagger.store.listing import is_pattern, split_pattern
 
 
-def check_writable(store: Store, uri: str, folder: bool = False) -> None:
+def check_writable(store: Store, uri: str, folder: bool = False, apart_from: Iterable[str] = ()) -> None:
     """Checks that a file, or files in a folder, can be written at a URI.
 
     Args:
         store: of the place.
         uri: where a result is to go.
         folder: several files go there, below that name.
+        apart_from: files, folders and patterns that are read, whose files it must not take the place of.
 
     Raises:
         StoreError: something else is there, or it cannot be written.
     """
+    _check_apart(store, uri, apart_from)
     if is_s3(uri):
         probe = f"{'.' if folder else ''}probe-{uuid.uuid4().hex[:12]}"
         place = join(uri, probe) if folder else f"{uri.rstrip('/')}.{probe}"
@@ -42,6 +46,19 @@ def check_writable(store: Store, uri: str, folder: bool = False) -> None:
             return  # a device, such as /dev/stdout
         else:
             _try(_nearest(path.absolute().parent))
+
+
+def _check_apart(store: Store, output: str, inputs: Iterable[str]) -> None:
+    target = _real(output)
+    for uri in filter(None, inputs):
+        place = _real(split_pattern(uri)[0] if is_pattern(uri) and not store.exists(uri) else uri)
+        if target == place or (target.startswith(f"{place}/") and store.exists(output)):
+            raise StoreError("the output is a place that is read", got=output, remedy="Name another one.")
+
+
+def _real(uri: str) -> str:
+    """A place by a single name, whatever links lead there."""
+    return uri.rstrip("/") if is_s3(uri) else os.path.realpath(local_path(uri))
 
 
 def _nearest(folder: Path) -> Path:

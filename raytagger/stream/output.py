@@ -77,8 +77,10 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
         output: where the result goes.
     """
     store = Store(job.storage)
-    check_writable(store, output, folder=not output.endswith(".parquet"))
-    check_writable(store, rejects_uri(output))
+    read = job.source.documents, job.labels, job.bundle
+    check_writable(store, output, not output.endswith(".parquet"), apart_from=read)
+    check_writable(store, rejects_uri(output), apart_from=read)
+    _refuse_foreign(store, output)
     job = _placed(job, output, store)
     summary = tag_stream(job, progress)
     set_aside_duplicates(store, job, summary)
@@ -105,7 +107,6 @@ def _placed(job: TagJob, output: str, store: Store) -> TagJob:
     if output.endswith(".parquet"):
         staging = join(parent(output), f".{output.rstrip('/').rsplit('/', 1)[-1]}.{run_id}")
         return replace(job, data=join(staging, "data"), markers=join(staging, "markers"), run_id=run_id)
-    _refuse_foreign(store, output)
     return replace(job, data=output, markers=join(output, "_runs", run_id), run_id=run_id)
 
 
@@ -135,6 +136,15 @@ def _drop_strangers(store: Store, job: TagJob, units: list[Done]) -> None:
 def _refuse_foreign(store: Store, output: str) -> None:
     if not store.exists(output):
         return
+    if output.endswith(".parquet"):
+        if not _is_result(store, output):
+            raise StoreError(
+                "a file of something else is there",
+                got=output,
+                expected="a new file or one that `raytagger tag` wrote",
+                remedy="Name another file.",
+            )
+        return
     foreign = [entry.uri for entry in store.list(output) if not is_unit_file(entry.uri.rsplit("/", 1)[-1])]
     if foreign:
         raise StoreError(
@@ -143,6 +153,14 @@ def _refuse_foreign(store: Store, output: str) -> None:
             expected="a new directory or one that `raytagger tag` wrote",
             remedy="Name another directory.",
         )
+
+
+def _is_result(store: Store, uri: str) -> bool:
+    with store.open(uri) as file:
+        try:
+            return set(RESULT_SCHEMA.names[:3]) <= set(pq.read_schema(file).names)
+        except pa.ArrowException:
+            return False
 
 
 def _write_rejects(store: Store, job: TagJob, output: str, summary: TagSummary) -> None:

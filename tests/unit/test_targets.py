@@ -58,6 +58,34 @@ def test_tag_looks_at_its_output_before_it_reads_a_document(bundle, tmp_path):
         tag_documents(bundle, run, str(tmp_path / "tags.parquet"), 5)
 
 
+def test_no_result_takes_the_place_of_what_is_read(bundle, tmp_path):
+    (tmp_path / "docs.jsonl").write_text('{"doc_id": "d0", "text": "bread"}')
+    (tmp_path / "docs.parquet").symlink_to(tmp_path / "docs.jsonl")
+    before = (tmp_path / "docs.jsonl").read_bytes()
+    for documents, output in (("docs.jsonl", "docs.parquet"), ("*.jsonl", "docs.parquet"), ("", "docs.parquet")):
+        run = RetagRun(RetagSettings(documents=str(tmp_path / documents)))
+        with pytest.raises(StoreError, match="the output is a place that is read"):
+            tag_documents(bundle, run, str(tmp_path / output), 5)
+    docs = str(tmp_path / "docs.jsonl")
+    for options in (["--html", docs], ["--json", docs], ["--json", f"{bundle}/latest.json"]):
+        with pytest.raises(SystemExit):
+            main(["evaluate", bundle, "--documents", docs, *options])
+    assert (tmp_path / "docs.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("a"), lambda path: write_texts(path, ["a"])])
+def test_a_file_of_somebody_else_is_not_replaced(bundle, tmp_path, make):
+    documents = write_texts(tmp_path / "docs.parquet", ["bread", "salt"])
+    make(tmp_path / "mine.parquet")
+    before = (tmp_path / "mine.parquet").read_bytes()
+    run = RetagRun(RetagSettings(documents=str(documents)))
+    with pytest.raises(StoreError, match="a file of something else is there"):
+        tag_documents(bundle, run, str(tmp_path / "mine.parquet"), 5)
+    assert (tmp_path / "mine.parquet").read_bytes() == before
+    for _ in range(2):
+        tag_documents(bundle, run, str(tmp_path / "tags.parquet"), 5)
+
+
 def foreign_delta(folder):
     write_deltalake(str(folder), pa.table({"x": [1]}))
 
