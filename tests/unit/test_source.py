@@ -244,6 +244,22 @@ def test_folders_name_columns_and_files_name_splits(tmp_path):
     assert found == {"train": "train", "test-": "test", "valid": "val", "5": None, "6": "own"}
 
 
+def test_folders_above_the_documents_tell_nothing_of_them(tmp_path):
+    corpus = tmp_path / "split=old/lang=de/corpus"
+    write_parquet(corpus / "split=test/part-0.parquet", id=["1"], text=["a"])
+    for documents, split in (
+        (corpus, "test"),
+        (f"{corpus}/", "test"),
+        (corpus / "*/part-*.parquet", "test"),
+        (corpus / "split=test", None),
+        (corpus / "split=test/*.parquet", None),
+        (corpus / "split=test/part-0.parquet", None),
+    ):
+        assert [row["split"] for row in read(documents)] == [split], documents
+    with pytest.raises(CorpusError, match="no column lang"):
+        read(corpus, columns=("lang",))
+
+
 def test_a_folder_gives_no_ids(tmp_path):
     with pytest.raises(CorpusError, match="no column doc_id or id"):
         read(write_json(tmp_path / "id=5/d.jsonl", {"text": "a"}))
