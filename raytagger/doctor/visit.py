@@ -95,11 +95,12 @@ def examine_labels(
             expected="both or neither",
         )
     started, store = time.perf_counter(), store or Store()
+    source = replace(trial.source, labels=labels)
     if trial.bundle:
-        manifest = peek_manifest(pin_bundle(trial.bundle, store), store)
-        trial = replace(trial, source=text_settings(manifest, trial.source))
-    label_set = read_source_labels(store, replace(trial.source, labels=labels))
+        source = text_settings(peek_manifest(pin_bundle(trial.bundle, store), store), source)
+    label_set = read_source_labels(store, source)
     report = check_labels(label_set, load_encoder(encoder, store), similar, encoder.prompt, progress)
+    trial = replace(trial, source=source)
     effects = _measure(store, label_set, report, trial, progress) if trial.bundle else None
     return Health(labels, label_set.fingerprint, report, effects, time.perf_counter() - started)
 

@@ -84,9 +84,11 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     table = TagTable(store, run.retag.table)
     table.check()
     opened = open_bundle(run.retag.bundle, store)
-    source = text_settings(opened.manifest, replace(run.source, documents=run.retag.documents))
+    labels = run.retag.labels
+    source = replace(run.source, documents=run.retag.documents, labels=labels or run.source.labels)
+    source = text_settings(opened.manifest, source)
     files = list_documents(store, source)
-    label_set_id = _label_set(replace(source, labels=run.retag.labels), store, opened.labels.fingerprint)
+    label_set_id = read_source_labels(store, source).fingerprint if labels else opened.labels.fingerprint
     inputs_id = _inputs_id(run, source, files, [content_id(opened.manifest), label_set_id])
     with locked(store, join(run.retag.table, "_lock")):
         last = table.last_run()
@@ -122,10 +124,6 @@ def _check(run: RetagRun) -> None:
         raise SettingsError("retag.k", got=run.retag.k, expected=f"0 to {MOST_TAGS}")
 
 
-def _label_set(source: SourceSettings, store: Store, own: str) -> str:
-    return read_source_labels(store, source).fingerprint if source.labels else own
-
-
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:
     """Changes with the documents, the bundle, the label set and the settings; not with where it runs.
 
@@ -136,7 +134,7 @@ def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], ve
         replace(
             run,
             retag=replace(run.retag, bundle="", labels="", table=""),
-            source=replace(source, max_reject_share=0.0),
+            source=replace(source, labels="", max_reject_share=0.0),
         ),
         files=stamps,
         versions=versions,
