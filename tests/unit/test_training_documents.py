@@ -20,8 +20,9 @@ from raytagger.evaluate import Asked, evaluate
 from raytagger.progress import silent
 from raytagger.recipes.fit import fit
 from raytagger.recipes.reading import Collected, read_training
-from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
+from raytagger.settings import BlendSettings, FitRun, OutputSettings, SearchSettings, SourceSettings
 from raytagger.store import read_manifest
+from tests.corpora import STATIC
 
 NAMES = [f"label{number}" for number in range(10)]
 SCHEMA = pa.schema(
@@ -138,6 +139,16 @@ def test_a_share_is_held_out_and_evaluated_on(make_run, store):
     assert measure(run, store, split="test")["n_documents"] == test.sum()
     with pytest.raises(CorpusError, match="the split does not exist"):
         measure(run, store, split="dev")
+
+
+def test_what_a_person_must_know_is_told_once_however_many_bundles_are_inside(make_run):
+    run = dataclasses.replace(
+        make_run(rows_of(300)), method="blend", encoder=STATIC, blend=BlendSettings(methods=("frozen",))
+    )
+    said = []
+    fitted = fit(run, say=said.append)
+    assert len([line for line in said if line.startswith("warning:")]) == len(fitted.warnings) == 1
+    assert load(run.output.bundle).manifest["held_out"] == 0.1
 
 
 def test_other_documents_without_splits_are_measured_in_full(make_run, store, tmp_path):
@@ -261,6 +272,5 @@ def test_too_many_rejects_end_a_fit_without_a_bundle(make_run, tmp_path):
     assert not (tmp_path / "bundle").exists()
     allowed = dataclasses.replace(run, source=dataclasses.replace(run.source, max_reject_share=0.5))
     fit(allowed)
-    for command in ("evaluate",):
-        result = CliRunner().invoke(app, [command, run.output.bundle, "--documents", run.source.documents])
-        assert result.exit_code == 3
+    result = CliRunner().invoke(app, ["evaluate", run.output.bundle, "--documents", run.source.documents])
+    assert result.exit_code == 3
