@@ -83,7 +83,8 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     store, started = Store(run.storage), time.perf_counter()
     table = TagTable(store, run.retag.table)
     table.check()
-    opened = open_bundle(run.retag.bundle, store)
+    pinned = pin_bundle(run.retag.bundle, store)  # a fit that ends meanwhile changes nothing of this run
+    opened = open_bundle(pinned, store)
     labels = run.retag.labels
     source = replace(run.source, documents=run.retag.documents, labels=labels or run.source.labels)
     source = text_settings(opened.manifest, source)
@@ -103,7 +104,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
             )
         # The version that the run replaces makes a rerun of old inputs a new run, and a resumed one the same.
         run_id = f"{inputs_id}-{last.get('version', 0)}"
-        job = _job(run, store, source, run_id, (opened.bundle_id, label_set_id))
+        job = _job(run, source, run_id, pinned, (opened.bundle_id, label_set_id))
         summary = tag_stream(job, progress)
         written, books = settle(store, table, job, summary)
         facts = {
@@ -142,9 +143,8 @@ def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], ve
     )
 
 
-def _job(run: RetagRun, store: Store, source: SourceSettings, run_id: str, versions: tuple[str, str]) -> TagJob:
-    bundle = pin_bundle(run.retag.bundle, store)
-    tagger = load(bundle, store, device="cpu")
+def _job(run: RetagRun, source: SourceSettings, run_id: str, bundle: str, versions: tuple[str, str]) -> TagJob:
+    tagger = load(bundle, Store(run.storage), device="cpu")
     table = run.retag.table
     return TagJob(
         bundle=bundle,
