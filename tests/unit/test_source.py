@@ -1,5 +1,6 @@
 """What of a person's files is read as what: columns, splits, ids, label files, and how much may be unreadable."""
 
+import gzip
 import json
 from itertools import islice
 
@@ -335,6 +336,9 @@ def test_pairs_that_must_not_count_are_left_out(tmp_path):
     assert found["tst.json-2"] == ["1"]
     assert found["trn.json-0"] == ["0", "1", "2"]
     assert {row["doc_id"]: row["labels"] for row in read(tmp_path / "tst.json")}["tst.json-2"] == ["1"]
+    assert "gold labels left out by filter_labels: 3" in report(tmp_path).lines()
+    write(tmp_path / "filter_labels_test.txt.gz", gzip.compress((tmp_path / "filter_labels_test.txt").read_bytes()))
+    (tmp_path / "filter_labels_test.txt").unlink()
     assert "gold labels left out by filter_labels: 3" in report(tmp_path).lines()
     write(tmp_path / "filter_labels_test.txt", "0 one\n")
     with pytest.raises(CorpusError, match=r"filter_labels_test\.txt: line 1 is not a pair"):

@@ -19,7 +19,7 @@ from raytagger.errors import CorpusError, RejectsError, SettingsError
 from raytagger.evaluate import Asked, evaluate
 from raytagger.progress import silent
 from raytagger.recipes.fit import fit
-from raytagger.recipes.reading import Collected, read_training
+from raytagger.recipes.reading import Collected, corpus_files, read_training
 from raytagger.settings import BlendSettings, FitRun, OutputSettings, SearchSettings, SourceSettings
 from raytagger.store import read_manifest
 from tests.corpora import STATIC
@@ -239,6 +239,17 @@ def test_a_bundle_from_before_it_says_nothing(make_run, store, tmp_path):
     (folder / "manifest.json").write_text(json.dumps(facts))
     figures = measure(run, store)
     assert (figures["n_documents"], figures["n_trained_documents"], figures["warnings"]) == (100, 0, [])
+
+
+def test_a_fit_started_again_knows_that_pairs_which_must_not_count_were_changed(store, tmp_path):
+    (tmp_path / "trn.json").write_text('{"uid": "1", "title": "a", "content": "b", "target_ind": [0, 1]}\n')
+    run, found = FitRun(source=SourceSettings(str(tmp_path))), []
+    for pairs in ("", "0 0\n", "0 0\n0 1\n"):
+        if pairs:
+            (tmp_path / "filter_labels_train.txt").write_text(pairs)
+        found.append(corpus_files(run, store))
+    assert [len(files) for files in found] == [1, 2, 2]
+    assert found[1] != found[2]
 
 
 # nothing to train on
