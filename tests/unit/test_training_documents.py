@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -149,6 +150,18 @@ def test_what_a_person_must_know_is_told_once_however_many_bundles_are_inside(ma
     fitted = fit(run, say=said.append)
     assert len([line for line in said if line.startswith("warning:")]) == len(fitted.warnings) == 1
     assert load(run.output.bundle).manifest["held_out"] == 0.1
+
+
+def test_a_blend_knows_its_own_training_documents_beside_those_of_its_members(make_run, store, tmp_path):
+    run = dataclasses.replace(make_run(rows_of(100, start=1000)), encoder=STATIC)
+    fit(run)
+    shutil.move(tmp_path / "bundle", tmp_path / "member")
+    blend = BlendSettings(members=(str(tmp_path / "member"),))
+    fit(dataclasses.replace(make_run(rows_of(300)), method="blend", encoder=STATIC, blend=blend))
+    hashes = load(str(tmp_path / "bundle")).trained_hashes
+    assert set(load(str(tmp_path / "member")).trained_hashes) < set(hashes)
+    figures = measure(run, store)
+    assert (figures["held_out"], figures["n_trained_documents"]) == (0.1, 0)
 
 
 def test_other_documents_without_splits_are_measured_in_full(make_run, store, tmp_path):
