@@ -37,14 +37,13 @@ def evaluate_beside(
     Returns:
         The figures of the first, and the report as HTML, "" without details.
     """
-    store = store or Store()
+    store, source = store or Store(), replace(source, labels=labels or source.labels)
     subjects = []
     figures: dict[str, Any] = {}
     for uri in bundles if asked.details else bundles[:1]:
         tagger = load(uri, store)
         if labels:
-            read = replace(text_settings(tagger.manifest, source), labels=labels)
-            tagger = tagger.with_labels(read_source_labels(store, read))
+            tagger = tagger.with_labels(read_source_labels(store, text_settings(tagger.manifest, source)))
         evaluation = gather(tagger, store, source, asked, progress)
         asked = replace(asked, held_out=evaluation.selection.held_out)  # the others are measured on the same
         measured = evaluation.summary(asked)

@@ -64,11 +64,11 @@ class BlendFeatures(NamedTuple):
 
     @property
     def blank_B(self) -> BoolArray:
-        """Bool (B,), no member knows anything of the document; all are asked where the cheap ones do not."""
-        blank_B = np.ones(len(self.cut_B), bool)
-        for part in readers(self.members):
-            asked = self.asked if len(part.cut_B) < len(blank_B) else slice(None)
-            blank_B[asked] &= part.blank_B
+        """Bool (B,), no member knows anything of the document: such documents all are asked about."""
+        asked = np.arange(len(self.cut_B)) if self.asked is None else self.asked
+        blank_B = np.zeros(len(self.cut_B), bool)
+        parts = [part.blank_B for part in readers(self.members)]
+        blank_B[asked] = np.all([part_B[asked] if len(part_B) > len(asked) else part_B for part_B in parts], axis=0)
         return blank_B
 
 

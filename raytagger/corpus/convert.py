@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs as arrow_fs
 import pyarrow.parquet as pq
 
 from raytagger.corpus.compression import strip_compression
@@ -23,11 +22,11 @@ from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.output import write_table
 from raytagger.corpus.report import CorpusReport, HashRuns, hash_ids
 from raytagger.corpus.rows import STRINGS
-from raytagger.errors import CorpusError, RejectsError, StoreError
+from raytagger.errors import CorpusError, RejectsError
 from raytagger.progress import Progress, silent
 from raytagger.schema import REJECT_SCHEMA
 from raytagger.settings import SourceSettings
-from raytagger.store import Store, join
+from raytagger.store import Store, check_writable, join
 
 DOCUMENTS, REJECTS, LABELS = "docs.parquet", "docs.rejects.parquet", "labels.parquet"
 TAG_TABLE = "tags.xml"  # the one file of labels that is known by its name
@@ -83,7 +82,9 @@ def convert(store: Store, source: SourceSettings, output: str, progress: Progres
         RejectsError: more were rejected than `source.max_reject_share` allows; then only the rejects are written.
         StoreError: the folder cannot be written to, which is found before anything is read.
     """
-    _check_target(store, output)
+    check_writable(store, output, folder=True)
+    for name in (DOCUMENTS, REJECTS, LABELS):
+        check_writable(store, join(output, name))
     if _is_vocabulary(source):
         labels = read_source_labels(store, replace(source, labels=source.documents, label_format=source.format))
         write_table(store, join(output, LABELS), labels.to_table())
@@ -206,16 +207,3 @@ def _unique(store: Store, source: SourceSettings) -> Iterator[DocumentChunk]:
 def _is_vocabulary(source: SourceSettings) -> bool:
     name = strip_compression(source.documents.rstrip("/").rsplit("/", 1)[-1]).lower()
     return find_format_name(source.documents, source.format) in VOCABULARIES or name == TAG_TABLE
-
-
-def _check_target(store: Store, output: str) -> None:
-    for name in (DOCUMENTS, REJECTS, LABELS):
-        filesystem, path = store.arrow(join(output, name))
-        if filesystem.get_file_info(path).type == arrow_fs.FileType.Directory:
-            raise StoreError("a folder stands where a file is to go", got=join(output, name))
-    probe = join(output, ".raytagger-convert")
-    try:
-        store.write_bytes(probe, b"")
-    except StoreError as error:
-        raise StoreError(f"nothing can be written to {output}", got=str(error)) from error
-    store.delete(probe)

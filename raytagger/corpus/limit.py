@@ -46,8 +46,11 @@ class RejectLimit:
         if self.read >= EARLY_ROWS and self.rejected.total() == self.read and self.source.max_reject_share < 0.5:
             self.check()
 
-    def check(self) -> None:
+    def check(self, kept: str = "") -> None:
         """At the end of a pass.
+
+        Args:
+            kept: what there is to say of what was done until then.
 
         Raises:
             RejectsError: more were rejected than the limit allows.
@@ -60,5 +63,5 @@ class RejectLimit:
             f"{rejects:,} of {self.read:,} documents of {self.source.documents} were rejected",
             got=f"{dict(self.rejected)}, such as {self.example}",
             expected=f"a share of {self.source.max_reject_share} at most (source.max_reject_share)",
-            remedy=REMEDIES.get(reason, "Mend the documents, or raise the limit."),
+            remedy=f"{REMEDIES.get(reason, 'Mend the documents, or raise the limit.')} {kept}".rstrip(),
         )

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from raytagger.corpus.roles import Roles
 from raytagger.corpus.rows import RawChunk
+from raytagger.store import parent
+from raytagger.store.listing import is_pattern, split_pattern
 
 HIVE = re.compile(r"([^=/]+)=([^/]*)")
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -17,8 +19,8 @@ SPLIT_NAME = re.compile(r"(train|validation|valid|val|dev|test)(-\d{5}-of-\d{5})
 
 
 def told_columns(uri: str, roles: Roles) -> dict[str, str | None]:
-    """The columns asked for that folders name, and the split that the file's name tells."""
-    *folders, name = uri.split("/")
+    """The columns asked for that folders below `source.documents` name; the split that the file's name tells."""
+    *folders, name = _below(uri, roles.source.documents).split("/")
     told = {
         unquote(found[1]): None if found[2] in ("", HIVE_NULL) else unquote(found[2])
         for folder in folders
@@ -37,3 +39,14 @@ def add_told(chunk: RawChunk, told: dict[str, str | None]) -> RawChunk:
     for column in missing if chunk.positions else ():
         table = table.append_column(column, pa.array([told[column]] * len(chunk.positions), pa.string()))
     return replace(chunk, table=table, names=(*chunk.names, *missing))
+
+
+def _below(uri: str, documents: str) -> str:
+    """A file's path below the folder, or the fixed part of the pattern, that names the documents.
+
+    What lies above says where a corpus is kept, and nothing of its documents.
+    """
+    folder = documents.rstrip("/")
+    if not uri.startswith(f"{folder}/"):
+        folder = split_pattern(documents)[0] if is_pattern(documents) else parent(uri)
+    return uri.removeprefix(f"{folder.rstrip('/')}/")

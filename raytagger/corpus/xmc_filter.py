@@ -6,23 +6,32 @@ Each line is a pair "row of the document, row of the label" that must not count:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
 
-from raytagger.corpus.compression import open_unpacked, strip_compression
+from raytagger.corpus.compression import COMPRESSIONS, open_unpacked, strip_compression
 from raytagger.corpus.jsonl import iterate_lines
 from raytagger.corpus.rows import STRINGS, RawChunk
 from raytagger.errors import CorpusError
-from raytagger.store import Store, join, parent
+from raytagger.store import FileEntry, Store, join, parent
 
 NAMES = {"train": "filter_labels_train.txt", "test": "filter_labels_test.txt"}
+ENDINGS = (".json", ".txt")  # of the repository's documents
 
 
 def is_filter(name: str) -> bool:
     """Whether a file's name is that of such pairs."""
     return strip_compression(name) in NAMES.values()
+
+
+def pair_files(store: Store, documents: Iterable[FileEntry]) -> list[FileEntry]:
+    """The files of pairs beside some documents: they decide which labels these have."""
+    names = {entry.uri: strip_compression(entry.uri.rsplit("/", 1)[-1]) for entry in documents}
+    folders = sorted({parent(uri) for uri, name in names.items() if name.endswith(ENDINGS)})
+    places = [_find(store, folder, name) for folder in folders for name in NAMES.values()]
+    return [store.entry(place) for place in places if place]
 
 
 def read_pairs(store: Store, uri: str, split: str | None) -> dict[int, frozenset[str]]:
@@ -31,8 +40,8 @@ def read_pairs(store: Store, uri: str, split: str | None) -> dict[int, frozenset
     Raises:
         CorpusError: a line is not two numbers.
     """
-    beside = join(parent(uri), NAMES[split]) if split in NAMES else ""
-    if not beside or not store.exists(beside):
+    beside = _find(store, parent(uri), NAMES[split]) if split in NAMES else ""
+    if not beside:
         return {}
     pairs: defaultdict[int, set[str]] = defaultdict(set)
     with open_unpacked(store, beside) as file:
@@ -49,6 +58,12 @@ def read_pairs(store: Store, uri: str, split: str | None) -> dict[int, frozenset
                         expected="the row of a document and the row of a label",
                     )
     return {row: frozenset(labels) for row, labels in pairs.items()}
+
+
+def _find(store: Store, folder: str, name: str) -> str:
+    """The file of that name, compressed or not; "" where there is none."""
+    places = (join(folder, name + ending) for ending in ("", *COMPRESSIONS))
+    return next((place for place in places if store.exists(place)), "")
 
 
 def leave_out(chunk: RawChunk, pairs: Mapping[int, frozenset[str]], first_line: int) -> RawChunk:

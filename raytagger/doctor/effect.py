@@ -15,7 +15,7 @@ from raytagger import metrics
 from raytagger.bundle import Tagger, unseen_labels
 from raytagger.corpus import read_documents
 from raytagger.errors import CorpusError
-from raytagger.evaluate import Selection, gold_matrix, limited
+from raytagger.evaluate import Selection, gold_matrix, limited, splits_there
 from raytagger.progress import Progress, silent
 from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.settings import SourceSettings
@@ -86,16 +86,14 @@ def zero_shot_documents(
     Raises:
         CorpusError: documents have splits, and none of these.
     """
-    names: set[str | None] = set()
+    names: set[str] = set()
     for chunk in read_documents(store, source):
-        names.update(chunk.documents["split"].unique().to_pylist())
-    names.discard(None)
-    if names and not names.intersection(splits):
-        raise CorpusError(
-            "none of the splits exists", got=list(splits), expected=", ".join(sorted(map(str, names)))
-        )
+        names.update(filter(None, chunk.documents["split"].unique().to_pylist()))
+    wanted = splits_there(names, splits)
+    if names and not wanted:
+        raise CorpusError("none of the splits exists", got=list(splits), expected=", ".join(sorted(names)))
     taken: Counter[str | None] = Counter()
-    first, *others = splits if names else ("",)
+    first, *others = wanted or ("",)
     selection = Selection(first, tuple(others), 0.0 if names else held_out)
     for chunk in read_documents(store, source):
         documents = limited(selection.of(chunk.documents), taken, limit)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytagger.bundle import load, text_settings
+from raytagger.bundle import load, peek_manifest, pin_bundle, text_settings
 from raytagger.corpus import LabelSet
 from raytagger.corpus.labels import read_source_labels
 from raytagger.doctor.effect import Effect, measure_effect, zero_shot_documents
@@ -95,8 +95,12 @@ def examine_labels(
             expected="both or neither",
         )
     started, store = time.perf_counter(), store or Store()
-    label_set = read_source_labels(store, replace(trial.source, labels=labels))
+    source = replace(trial.source, labels=labels)
+    if trial.bundle:
+        source = text_settings(peek_manifest(pin_bundle(trial.bundle, store), store), source)
+    label_set = read_source_labels(store, source)
     report = check_labels(label_set, load_encoder(encoder, store), similar, encoder.prompt, progress)
+    trial = replace(trial, source=source)
     effects = _measure(store, label_set, report, trial, progress) if trial.bundle else None
     return Health(labels, label_set.fingerprint, report, effects, time.perf_counter() - started)
 
@@ -107,7 +111,6 @@ def _measure(store: Store, labels: LabelSet, report: LabelReport, trial: Trial, 
         tagger = tagger.with_labels(labels)
     flagged = {"ill": tagger.labels.mask(report.flagged())}
     flagged |= {kind: tagger.labels.mask(report.flagged([kind])) for kind in REMEDIES}
-    source = text_settings(tagger.manifest, trial.source)
-    share = survey(store, source, tagger).held_out(tagger)
-    documents = zero_shot_documents(store, source, trial.splits, trial.limit, share)
+    share = survey(store, trial.source, tagger).held_out(tagger)
+    documents = zero_shot_documents(store, trial.source, trial.splits, trial.limit, share)
     return measure_effect(tagger, documents, flagged, progress=progress)

@@ -129,7 +129,7 @@ def select(found: Survey, asked: Asked, tagger: Tagger) -> Selection:
             of the documents to measure and no split is named.
     """
     share = found.held_out(tagger) if asked.held_out is None else asked.held_out
-    if share and asked.split in ("", HELD_OUT):
+    if share and (not asked.split or same_split(asked.split, HELD_OUT)):
         return Selection("", (), share)
     split = find_split(found.names, asked.split)
     measured = found.documents[split] if split else found.documents.total()
@@ -142,7 +142,12 @@ def select(found: Survey, asked: Asked, tagger: Tagger) -> Selection:
             remedy="Evaluate on others, fit with source.holdout above 0, or measure them all the same by "
             "--allow-trained.",
         )
-    return Selection(split, asked.zero_shot_splits)
+    return Selection(split, splits_there(found.names, asked.zero_shot_splits))
+
+
+def splits_there(names: set[str], asked: Sequence[str]) -> tuple[str, ...]:
+    """Those of the splits which documents have that are asked for, as `same_split` compares."""
+    return tuple(name for name in sorted(names) if any(same_split(one, name) for one in asked))
 
 
 def find_split(names: set[str], asked: str) -> str:
@@ -151,7 +156,7 @@ def find_split(names: set[str], asked: str) -> str:
     Raises:
         CorpusError: there is no such split, or none is named and there is no `test`.
     """
-    asked = next((name for name in sorted(names) if same_split(asked, name)), asked)
+    asked = next(iter(splits_there(names, (asked,))), asked)
     if asked and asked not in names:
         raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)) or "no --split")
     if asked or not names:

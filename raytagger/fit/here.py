@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytagger.encoders.locate import cache_folder
+from raytagger.cache import cache_folder
 from raytagger.encoders.transformer import pick_device
 from raytagger.errors import CapacityError
 from raytagger.fit.checkpoint import read_state, read_weights

@@ -136,7 +136,7 @@ def _publish(run: FitRun, store: Store, places: list[str], learnt: Learnt, repor
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_labels(folder, tagger.labels, tagger.train_count_L)
-        write_trained(folder, trained_hashes(*tagger.members))
+        write_trained(folder, np.union1d(trained_hashes(*tagger.members), learnt.trained_hashes))
         for number, place in enumerate(places):
             shutil.copytree(open_bundle(place, store).folder, folder / "members" / str(number))
             save_features(tagger.samples[number], folder / "sample" / str(number))

@@ -38,9 +38,10 @@ NO_CURVE = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "prior")
 
 @dataclass(frozen=True)
 class Learnt:
-    """A finished tagger and what the manifest tells of it."""
+    """A finished tagger, the hashed ids of the documents for training, uint64, and what the manifest tells."""
 
     tagger: BlendTagger
+    trained_hashes: np.ndarray
     calibrated: bool
     sample_documents: int
     facts: dict[str, Any]
@@ -117,7 +118,7 @@ def learn(
     )
     facts = _facts(run, material, fit, curve, bias, saving) | {"thresholds": kept.report}
     calibrated = fit.joined.curve.how != "prior" and (measured or not len(unseen_J))
-    return Learnt(tagger, calibrated, len(slabs[0].cut_B), facts)
+    return Learnt(tagger, surveyed.hash_N[surveyed.train_N], calibrated, len(slabs[0].cut_B), facts)
 
 
 def _trained(member: Tagger, surveyed: Read) -> np.ndarray:

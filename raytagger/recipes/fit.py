@@ -34,14 +34,19 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
     Raises:
         SettingsError: the method is unknown.
     """
-    if run.method not in METHODS:
-        raise SettingsError("method", got=run.method, expected=", ".join(METHODS))
-    fitted = METHODS[run.method].load()(run, progress, say)
+    fitted = run_recipe(run, progress, say)
     warnings = warnings_of(run, fitted.report)
     for line in warnings:
         say(f"warning: {line}")
     share_blank = _share_blank(run, join(fitted.bundle, fitted.version))
     return replace(fitted, warnings=warnings, share_blank=share_blank)
+
+
+def run_recipe(run: FitRun, progress: Progress, say: Callable[[str], None]) -> Fitted:
+    """The recipe alone, without a look at its bundle; raises as `fit`."""
+    if run.method not in METHODS:
+        raise SettingsError("method", got=run.method, expected=", ".join(METHODS))
+    return METHODS[run.method].load()(run, progress, say)
 
 
 def _share_blank(run: FitRun, bundle: str) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from raytagger.progress import Progress
-from raytagger.recipes.fit import fit
+from raytagger.recipes.fit import run_recipe
 from raytagger.recipes.fitted import bank_of
 from raytagger.settings import FitRun
 from raytagger.store import join
@@ -27,6 +27,6 @@ def fit_inside(run: FitRun, method: str, progress: Progress, say: Callable[[str]
         labels=replace(run.labels, bank=bank_of(run)),
         output=replace(run.output, bundle=place),
     )
-    fitted = fit(own, progress, say)
+    fitted = run_recipe(own, progress, say)
     say(f"{method}: {fitted.line()}")
     return place

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from raytagger.corpus import LabelSet, list_documents, read_documents
 from raytagger.corpus.report import CorpusReport, hash_ids
 from raytagger.corpus.splits import select_training
+from raytagger.corpus.xmc_filter import pair_files
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress
 from raytagger.schema import BoolArray
@@ -145,7 +146,8 @@ def to_matrix(gold: list[list[int]], labels: int) -> sp.csr_matrix:
 
 def corpus_files(run: FitRun, store: Store) -> list[tuple[str, int, str]]:
     """Names, sizes and times of the corpus's files, for fingerprints."""
-    return [(entry.uri, entry.size, entry.stamp) for entry in list_documents(store, run.source)]
+    documents = list_documents(store, run.source)
+    return [(entry.uri, entry.size, entry.stamp) for entry in (*documents, *pair_files(store, documents))]
 
 
 def corpus_bytes(run: FitRun, store: Store) -> int:

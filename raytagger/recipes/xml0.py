@@ -119,7 +119,8 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
         options=fusion_options(run),
     )
     tagger, chosen = _weigh(job, draft, surveyed, pseudo_J)
-    version = _publish(job, place, tagger, chosen)
+    trained_on = np.union1d(trained_hashes(base), surveyed.hash_N[surveyed.train_N])
+    version = _publish(job, place, tagger, chosen, trained_on)
     trained, seconds = int(tagger.seen_L.sum()), time.perf_counter() - started
     return Fitted(run.output.bundle, version, len(labels), trained, banked.encoded, job.report, seconds)
 
@@ -266,12 +267,12 @@ def _tell(job: Job, chosen: Chosen, curve: Curve | None, hidden: int, validation
         )
 
 
-def _publish(job: Job, place: str, tagger: Xml0Tagger, chosen: Chosen) -> str:
+def _publish(job: Job, place: str, tagger: Xml0Tagger, chosen: Chosen, trained_on: np.ndarray) -> str:
     run = job.run
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_labels(folder, job.labels, tagger.train_count_L)
-        write_trained(folder, trained_hashes(tagger.base))
+        write_trained(folder, trained_on)
         shutil.copytree(open_bundle(place, job.store).folder, folder / "base")
         save_encoder(tagger.encoder, run.encoder, folder / "encoder")
         np.save(folder / "label_LE.npy", tagger.label_LE.astype(np.float16))

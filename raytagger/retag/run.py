@@ -83,10 +83,13 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     store, started = Store(run.storage), time.perf_counter()
     table = TagTable(store, run.retag.table)
     table.check()
-    opened = open_bundle(run.retag.bundle, store)
-    source = text_settings(opened.manifest, replace(run.source, documents=run.retag.documents))
+    pinned = pin_bundle(run.retag.bundle, store)  # a fit that ends meanwhile changes nothing of this run
+    opened = open_bundle(pinned, store)
+    labels = run.retag.labels
+    source = replace(run.source, documents=run.retag.documents, labels=labels or run.source.labels)
+    source = text_settings(opened.manifest, source)
     files = list_documents(store, source)
-    label_set_id = _label_set(replace(source, labels=run.retag.labels), store, opened.labels.fingerprint)
+    label_set_id = read_source_labels(store, source).fingerprint if labels else opened.labels.fingerprint
     inputs_id = _inputs_id(run, source, files, [content_id(opened.manifest), label_set_id])
     with locked(store, join(run.retag.table, "_lock")):
         last = table.last_run()
@@ -101,7 +104,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
             )
         # The version that the run replaces makes a rerun of old inputs a new run, and a resumed one the same.
         run_id = f"{inputs_id}-{last.get('version', 0)}"
-        job = _job(run, store, source, run_id, (opened.bundle_id, label_set_id))
+        job = _job(run, source, run_id, pinned, (opened.bundle_id, label_set_id))
         summary = tag_stream(job, progress)
         written, books = settle(store, table, job, summary)
         facts = {
@@ -122,10 +125,6 @@ def _check(run: RetagRun) -> None:
         raise SettingsError("retag.k", got=run.retag.k, expected=f"0 to {MOST_TAGS}")
 
 
-def _label_set(source: SourceSettings, store: Store, own: str) -> str:
-    return read_source_labels(store, source).fingerprint if source.labels else own
-
-
 def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], versions: list[str]) -> str:
     """Changes with the documents, the bundle, the label set and the settings; not with where it runs.
 
@@ -136,7 +135,7 @@ def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], ve
         replace(
             run,
             retag=replace(run.retag, bundle="", labels="", table=""),
-            source=replace(source, max_reject_share=0.0),
+            source=replace(source, labels="", max_reject_share=0.0),
         ),
         files=stamps,
         versions=versions,
@@ -144,9 +143,8 @@ def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], ve
     )
 
 
-def _job(run: RetagRun, store: Store, source: SourceSettings, run_id: str, versions: tuple[str, str]) -> TagJob:
-    bundle = pin_bundle(run.retag.bundle, store)
-    tagger = load(bundle, store, device="cpu")
+def _job(run: RetagRun, source: SourceSettings, run_id: str, bundle: str, versions: tuple[str, str]) -> TagJob:
+    tagger = load(bundle, Store(run.storage), device="cpu")
     table = run.retag.table
     return TagJob(
         bundle=bundle,

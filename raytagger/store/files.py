@@ -112,7 +112,7 @@ class Store:
                 found = self._below(root, fixed_start(pattern))
             else:
                 folder, hidden = local_path(root), is_hidden(pattern)
-                found = local_files(folder, hidden, once=not hidden) if folder.is_dir() else []
+                found = local_files(folder, hidden, not hidden, pattern) if folder.is_dir() else []
         entries = [FileEntry(join(root, file.name), file.size, file.stamp) for file in matching(pattern, found)]
         if not entries:
             raise StoreError("no file matches the pattern", got=uri, remedy=_missing_remedy(uri))

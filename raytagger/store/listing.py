@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ class Found(NamedTuple):
     stamp: str
 
 
-def local_files(folder: Path, hidden: bool, once: bool) -> list[Found]:
+def local_files(folder: Path, hidden: bool, once: bool, pattern: str = "") -> list[Found]:
     """The files below a local folder by name.
 
     A folder that several links lead to, or that a link in it leads back to, is entered once.
@@ -32,11 +32,12 @@ def local_files(folder: Path, hidden: bool, once: bool) -> list[Found]:
         folder: where to look.
         hidden: with those that begin with `.` or `_`, and what lies in such folders.
         once: a file that is also reached by a link is named once, by its own name where that lies here.
+        pattern: nothing is looked at that cannot match it; all is where it is empty.
 
     Raises:
         StoreError: a link leads nowhere, or something is neither a file nor a folder.
     """
-    found: list[Found] = []
+    found, leads = list[Found](), _leads_to(pattern)
     entered, files = set[tuple[int, int]](), set[tuple[int, int]]()
     folders, links = deque([""]), deque[str]()  # what is really here comes before what links lead to
     while folders or links:
@@ -56,10 +57,9 @@ def local_files(folder: Path, hidden: bool, once: bool) -> list[Found]:
         elif place not in entered:
             entered.add(place)
             for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-                if hidden or not is_hidden(entry.name):
-                    (links if entry.is_symlink() else folders).append(
-                        f"{name}/{entry.name}" if name else entry.name
-                    )
+                below = f"{name}/{entry.name}" if name else entry.name
+                if leads(below) and (hidden or not is_hidden(entry.name)):
+                    (links if entry.is_symlink() else folders).append(below)
     return sorted(found)
 
 
@@ -106,6 +106,20 @@ def matching(pattern: str, found: list[Found]) -> Iterator[Found]:
     wanted = re.compile("".join(_translated(pattern.rstrip("/"))) + r"(?:/.*)?", re.DOTALL)
     hidden = is_hidden(pattern)
     return (file for file in found if wanted.fullmatch(file.name) and (hidden or not is_hidden(file.name)))
+
+
+def _leads_to(pattern: str) -> Callable[[str], bool]:
+    """Whether a name matches a pattern as far as it goes, so that it, or what lies in it, may match."""
+    parts = pattern.rstrip("/").split("/") if pattern else []
+    wanted = [None if "**" in part else re.compile("".join(_translated(part)), re.DOTALL) for part in parts]
+
+    def leads(name: str) -> bool:
+        for part, one in zip(name.split("/"), wanted, strict=False):
+            if one is None or not one.fullmatch(part):
+                return one is None
+        return True
+
+    return leads
 
 
 def _translated(pattern: str) -> Iterator[str]:

@@ -37,6 +37,7 @@ pc: Any = pyarrow.compute  # makes its functions at import, where no type checke
 
 APPLICATION = "raytagger"
 OURS = {"_delta_log", "_lock", "_runs", "_quarantine", "data"}
+BEGUN = {"_lock", "_runs"}  # what a run makes first, and leaves where it is killed
 MARKS = {"doc_id", "label_ids", "scores", "run_id", "bundle_id", "outcome"}
 # Paths at which deltalake 1.6 ends the process, or writes to one place and reads from another.
 REFUSED_LOCAL = re.compile(r"[\[\]^|\\\x00-\x1f]|%[0-9a-fA-F]{2}")
@@ -78,7 +79,7 @@ class TagTable:
         names = {name for name in self.store.names(self.uri) if not name.startswith(".")}
         if "_delta_log" in names:
             self.open()
-        elif names - OURS or ("data" in names and "_runs" not in names):
+        elif names - OURS or ("data" in names and not names & BEGUN):
             raise StoreError(
                 "the tag table's folder holds other files",
                 got=[self.uri, *sorted(names - OURS)[:3]],

@@ -60,7 +60,7 @@ class TagJob:
         """
         stamps = [(file.uri, file.size, file.stamp) for file in files]
         # How many rejects are allowed decides whether a run ends well, not what its units hold.
-        source = replace(self.source, max_reject_share=0.0)
+        source = replace(self.source, labels="", max_reject_share=0.0)
         places: dict[str, Any] = {
             "bundle": "",
             "labels": "",

@@ -48,7 +48,8 @@ def tag_documents(
     """
     store, run = Store(run.storage), placed(run)
     pinned, labels = pin_bundle(absolute(bundle), store), run.retag.labels
-    source = text_settings(peek_manifest(pinned, store), replace(run.source, documents=run.retag.documents))
+    source = replace(run.source, documents=run.retag.documents, labels=labels or run.source.labels)
+    source = text_settings(peek_manifest(pinned, store), source)
     job = TagJob(
         bundle=pinned,
         source=source,
@@ -57,7 +58,7 @@ def tag_documents(
         markers="",
         run_id="",
         labels=labels,
-        label_set=read_source_labels(store, replace(source, labels=labels)).fingerprint if labels else "",
+        label_set=read_source_labels(store, source).fingerprint if labels else "",
         splits=run.retag.splits,
         cluster=run.cluster,
         storage=run.storage,

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from raytagger.corpus import list_documents
-from raytagger.errors import CorpusError, RejectsError
+from raytagger.corpus.limit import RejectLimit
+from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
@@ -132,12 +133,7 @@ def check_rejects(summary: TagSummary, source: SourceSettings) -> None:
     Raises:
         RejectsError: their share is larger than `source.max_reject_share`.
     """
-    if summary.rejects <= source.max_reject_share * summary.read:
-        return
-    example = next(done.rejects[0] for done in summary.units if done.rejects)
-    raise RejectsError(
-        f"{summary.rejects} of {summary.read} documents were rejected",
-        got=f"{dict(summary.rejected)}, such as {example['doc_id']}: {example['error']}",
-        expected=f"a share of {source.max_reject_share} at most (source.max_reject_share)",
-        remedy="Mend the documents or raise the limit; what was tagged is kept and not tagged again.",
-    )
+    first = next((done.rejects[0] for done in summary.units if done.rejects), None)
+    example = f"{first['doc_id']}: {first['error']}" if first else ""
+    limit = RejectLimit(source, summary.read, summary.rejected, example)
+    limit.check("What was tagged is kept and not tagged again.")

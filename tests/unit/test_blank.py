@@ -7,12 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 from deltalake import DeltaTable, Schema
 from safetensors.numpy import save_file
 from starlette.testclient import TestClient
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from raytagger.bundle import load
+from raytagger.bundle.blend import BlendFeatures
+from raytagger.bundle.frozen import FrozenFeatures
 from raytagger.bundle.panel import Panel
 from raytagger.calibration import Curve
 from raytagger.corpus.output import SMALL
@@ -54,6 +57,13 @@ def word_vectors(folder):
     table = np.random.default_rng(0).normal(size=(len(words), 8)).astype(np.float32)
     save_file({"table": table}, folder / "model.safetensors")
     return EncoderSettings(kind="static", path=str(folder))
+
+
+def test_a_document_that_the_cascade_does_not_ask_about_is_not_blank():
+    popular = FrozenFeatures(3, None, None, np.zeros(3, bool))
+    words = FrozenFeatures(2, None, sp.csr_matrix(np.array([[1.0], [0.0]])), np.zeros(2, bool))
+    features = BlendFeatures((popular, words), sp.csr_matrix((3, 1)), np.zeros(3, bool), np.array([1, 2]))
+    assert features.blank_B.tolist() == [False, False, True]
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,13 @@ from raytagger.bundle import load, text_settings
 from raytagger.bundle.texts import join_fields, shared_text_settings
 from raytagger.cli import app
 from raytagger.corpus import read_documents
+from raytagger.doctor.visit import Trial, examine_labels
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.evaluate import Asked, evaluate
 from raytagger.recipes.fit import fit
 from raytagger.serve.api import make_api
 from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings, to_values
+from tests.corpora import STATIC
 
 FIELDS = ("title", "text")
 
@@ -59,6 +61,19 @@ def test_evaluate_reads_the_fields_of_the_bundle(folder, store):
     )
     assert run.exit_code == 2
     assert "source.map" in run.stderr
+
+
+def test_the_label_doctor_reads_labels_as_the_bundle_did(tmp_path, store):
+    (tmp_path / "labels.jsonl").write_text('{"id": "a", "text": "\ufb01sh"}\n{"id": "b", "text": "fowl"}\n')
+    rows = [{"id": f"{split}", "text": "fish", "labels": ["a"], "split": split} for split in ("train", "test")]
+    rows[1]["labels"] = ["b"]
+    (tmp_path / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = SourceSettings(str(tmp_path / "docs.jsonl"), str(tmp_path / "labels.jsonl"), normalise="nfkc")
+    place = str(tmp_path / "bundle")
+    fit(FitRun(source=source, search=SearchSettings(kind="tfidf"), output=OutputSettings(place)))
+    trial = Trial(place, SourceSettings(source.documents))
+    found = examine_labels(source.labels, STATIC, 0.95, trial, store=store)
+    assert found.label_set_id == load(place).labels.fingerprint
 
 
 def test_the_endpoint_joins_fields_as_the_reader_does(folder, store):

@@ -225,6 +225,12 @@ def test_without_splits_all_documents_count(folder, store):
         measure(folder, store, documents="flat.parquet", split="test")
 
 
+def test_zero_shot_splits_are_taken_in_any_case(folder, store):
+    asked, shouted = (measure(folder, store, zero_shot_splits=(name,)) for name in ("zeroshot", " ZeroShot"))
+    assert asked["n_unseen_pairs"] > 0
+    assert (shouted["n_unseen_pairs"], shouted["ZSR@10"]) == (asked["n_unseen_pairs"], asked["ZSR@10"])
+
+
 def test_a_split_that_is_absent_is_an_error(folder, store):
     with pytest.raises(CorpusError, match="got 'tset'; expected other, test, train, zeroshot"):
         measure(folder, store, split="tset")

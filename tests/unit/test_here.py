@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from raytagger.cli import main
-from raytagger.errors import RejectsError, SettingsError
+from raytagger.compare import evaluate_beside
+from raytagger.errors import CorpusError, RejectsError, SettingsError
+from raytagger.evaluate import Asked
+from raytagger.progress import silent
 from raytagger.retag.run import retag
 from raytagger.settings import ClusterSettings, RetagRun, RetagSettings, SourceSettings
 from raytagger.store import FileEntry, Store
@@ -117,6 +121,23 @@ def test_rejects_of_joined_files_name_their_own_file_and_row(bundle, tmp_path):
     assert pq.read_table(tmp_path / "tags.parquet")["doc_id"].to_pylist()[2] == "second"
 
 
+def test_a_newer_label_file_in_the_documents_folder_is_not_tagged(bundle, tmp_path):
+    folder = write_files(tmp_path / "docs", documents(3))
+    newer = str(folder / "newer.jsonl")
+    labels = [
+        {"id": "boats", "title": "Boats", "text": "sailing"},
+        {"id": "tax", "title": "Tax", "text": "what is owed"},
+    ]
+    Path(newer).write_text("".join(json.dumps(label) + "\n" for label in labels))
+    asked = RetagSettings(str(folder), labels=newer, bundle=bundle, table=str(tmp_path / "table"))
+    asked_run = dataclasses.replace(tag_run(folder), retag=asked)
+    assert tag_documents(bundle, asked_run, str(tmp_path / "tags.parquet"), k=3).read == 3
+    assert retag(asked_run).summary.read == 3
+    source = SourceSettings(str(folder), max_reject_share=1.0)
+    with pytest.raises(CorpusError, match="split all: 3 documents without a known gold label"):
+        evaluate_beside([bundle], newer, source, Asked(), silent)
+
+
 def test_files_whose_columns_differ_in_type_stay_apart(bundle, tmp_path):
     rows = [{**row, "year": 1990 + number if number % 2 else None} for number, row in enumerate(documents(4))]
     tag_documents(
@@ -192,6 +213,8 @@ def test_too_many_rejects_commit_nothing(faulty, tmp_path):
     asked = dataclasses.replace(
         tag_run(path, share=0.01), retag=RetagSettings(str(path), "", faulty, str(tmp_path / "t"))
     )
-    with pytest.raises(RejectsError, match="10 of 40 documents"):
+    with pytest.raises(
+        RejectsError, match=r"10 of 40 documents of .*tagging_failed.* is kept and not tagged again"
+    ):
         retag(asked)
     assert TagTable(Store(), str(tmp_path / "t")).last_run() == {}

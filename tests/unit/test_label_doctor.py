@@ -352,7 +352,7 @@ def test_which_documents_are_measured():
         return sum(map(len, zero_shot_documents(Store(), SOURCE, *arguments)))
 
     assert count(("test", "zeroshot")) == 63 + 32
-    assert count(("test", "absent")) == 63
+    assert count(("Test", "absent")) == 63
     assert count(("test", "zeroshot"), 40) == 40 + 32
     with pytest.raises(CorpusError, match="none of the splits exists"):
         count(("absent",))

@@ -1,5 +1,6 @@
 """What of a person's files is read as what: columns, splits, ids, label files, and how much may be unreadable."""
 
+import gzip
 import json
 from itertools import islice
 
@@ -244,6 +245,22 @@ def test_folders_name_columns_and_files_name_splits(tmp_path):
     assert found == {"train": "train", "test-": "test", "valid": "val", "5": None, "6": "own"}
 
 
+def test_folders_above_the_documents_tell_nothing_of_them(tmp_path):
+    corpus = tmp_path / "split=old/lang=de/corpus"
+    write_parquet(corpus / "split=test/part-0.parquet", id=["1"], text=["a"])
+    for documents, split in (
+        (corpus, "test"),
+        (f"{corpus}/", "test"),
+        (corpus / "*/part-*.parquet", "test"),
+        (corpus / "split=test", None),
+        (corpus / "split=test/*.parquet", None),
+        (corpus / "split=test/part-0.parquet", None),
+    ):
+        assert [row["split"] for row in read(documents)] == [split], documents
+    with pytest.raises(CorpusError, match="no column lang"):
+        read(corpus, columns=("lang",))
+
+
 def test_a_folder_gives_no_ids(tmp_path):
     with pytest.raises(CorpusError, match="no column doc_id or id"):
         read(write_json(tmp_path / "id=5/d.jsonl", {"text": "a"}))
@@ -319,6 +336,9 @@ def test_pairs_that_must_not_count_are_left_out(tmp_path):
     assert found["tst.json-2"] == ["1"]
     assert found["trn.json-0"] == ["0", "1", "2"]
     assert {row["doc_id"]: row["labels"] for row in read(tmp_path / "tst.json")}["tst.json-2"] == ["1"]
+    assert "gold labels left out by filter_labels: 3" in report(tmp_path).lines()
+    write(tmp_path / "filter_labels_test.txt.gz", gzip.compress((tmp_path / "filter_labels_test.txt").read_bytes()))
+    (tmp_path / "filter_labels_test.txt").unlink()
     assert "gold labels left out by filter_labels: 3" in report(tmp_path).lines()
     write(tmp_path / "filter_labels_test.txt", "0 one\n")
     with pytest.raises(CorpusError, match=r"filter_labels_test\.txt: line 1 is not a pair"):

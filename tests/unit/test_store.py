@@ -297,6 +297,19 @@ def test_patterns(store, tmp_path, pattern, expected):
     assert below(store, f"{tmp_path}/{pattern}", tmp_path) == expected
 
 
+def test_what_a_pattern_cannot_match_is_not_looked_at(store, tmp_path):
+    for name in ("a.jsonl", "x/b.jsonl", "x/y/c.jsonl", "docs/d.jsonl"):
+        store.write_bytes(str(tmp_path / name), b"1")
+    for folder in ("x", "x/y"):
+        (tmp_path / folder / "nowhere").symlink_to("absent")
+    os.mkfifo(tmp_path / "pipe")
+    assert below(store, f"{tmp_path}/*.jsonl", tmp_path) == ["a.jsonl"]
+    assert below(store, f"{tmp_path}/[x]/*.jsonl", tmp_path) == ["x/b.jsonl"]
+    assert below(store, f"{tmp_path}/d*", tmp_path) == ["docs/d.jsonl"]
+    with pytest.raises(StoreError, match="a link that leads nowhere"):
+        store.list(f"{tmp_path}/x*/**/*.jsonl")
+
+
 def test_a_pattern_that_matches_nothing_is_named(store, tmp_path):
     for pattern in ("*.parquet", "absent/*.jsonl"):
         with pytest.raises(StoreError, match="no file matches the pattern"):

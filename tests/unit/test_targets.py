@@ -121,6 +121,12 @@ def test_a_foreign_place_is_no_tag_table(bundle, tmp_path, make, words):
     assert tree(tmp_path) == before
 
 
+def test_a_run_that_was_killed_before_its_first_marker_leaves_no_foreign_place(store, tmp_path):
+    for name in ("_lock", "data/r/outcome=tagged/x.parquet"):
+        store.write_bytes(str(tmp_path / "table" / name), b"")
+    TagTable(store, str(tmp_path / "table")).check()
+
+
 def commit_one(store, uri):
     table = TagTable(store, uri)
     table.check()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +20,10 @@ from raytagger.errors import CorpusError, RejectsError, SettingsError
 from raytagger.evaluate import Asked, evaluate
 from raytagger.progress import silent
 from raytagger.recipes.fit import fit
-from raytagger.recipes.reading import Collected, read_training
-from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
+from raytagger.recipes.reading import Collected, corpus_files, read_training
+from raytagger.settings import BlendSettings, FitRun, OutputSettings, SearchSettings, SourceSettings
 from raytagger.store import read_manifest
+from tests.corpora import STATIC
 
 NAMES = [f"label{number}" for number in range(10)]
 SCHEMA = pa.schema(
@@ -140,6 +142,28 @@ def test_a_share_is_held_out_and_evaluated_on(make_run, store):
         measure(run, store, split="dev")
 
 
+def test_what_a_person_must_know_is_told_once_however_many_bundles_are_inside(make_run):
+    run = dataclasses.replace(
+        make_run(rows_of(300)), method="blend", encoder=STATIC, blend=BlendSettings(methods=("frozen",))
+    )
+    said = []
+    fitted = fit(run, say=said.append)
+    assert len([line for line in said if line.startswith("warning:")]) == len(fitted.warnings) == 1
+    assert load(run.output.bundle).manifest["held_out"] == 0.1
+
+
+def test_a_blend_knows_its_own_training_documents_beside_those_of_its_members(make_run, store, tmp_path):
+    run = dataclasses.replace(make_run(rows_of(100, start=1000)), encoder=STATIC)
+    fit(run)
+    shutil.move(tmp_path / "bundle", tmp_path / "member")
+    blend = BlendSettings(members=(str(tmp_path / "member"),))
+    fit(dataclasses.replace(make_run(rows_of(300)), method="blend", encoder=STATIC, blend=blend))
+    hashes = load(str(tmp_path / "bundle")).trained_hashes
+    assert set(load(str(tmp_path / "member")).trained_hashes) < set(hashes)
+    figures = measure(run, store)
+    assert (figures["held_out"], figures["n_trained_documents"]) == (0.1, 0)
+
+
 def test_other_documents_without_splits_are_measured_in_full(make_run, store, tmp_path):
     run = make_run(rows_of(300))
     fit(run)
@@ -230,6 +254,17 @@ def test_a_bundle_from_before_it_says_nothing(make_run, store, tmp_path):
     assert (figures["n_documents"], figures["n_trained_documents"], figures["warnings"]) == (100, 0, [])
 
 
+def test_a_fit_started_again_knows_that_pairs_which_must_not_count_were_changed(store, tmp_path):
+    (tmp_path / "trn.json").write_text('{"uid": "1", "title": "a", "content": "b", "target_ind": [0, 1]}\n')
+    run, found = FitRun(source=SourceSettings(str(tmp_path))), []
+    for pairs in ("", "0 0\n", "0 0\n0 1\n"):
+        if pairs:
+            (tmp_path / "filter_labels_train.txt").write_text(pairs)
+        found.append(corpus_files(run, store))
+    assert [len(files) for files in found] == [1, 2, 2]
+    assert found[1] != found[2]
+
+
 # nothing to train on
 
 
@@ -261,6 +296,5 @@ def test_too_many_rejects_end_a_fit_without_a_bundle(make_run, tmp_path):
     assert not (tmp_path / "bundle").exists()
     allowed = dataclasses.replace(run, source=dataclasses.replace(run.source, max_reject_share=0.5))
     fit(allowed)
-    for command in ("evaluate",):
-        result = CliRunner().invoke(app, [command, run.output.bundle, "--documents", run.source.documents])
-        assert result.exit_code == 3
+    result = CliRunner().invoke(app, ["evaluate", run.output.bundle, "--documents", run.source.documents])
+    assert result.exit_code == 3

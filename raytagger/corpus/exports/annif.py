@@ -91,10 +91,7 @@ def read_annif_vocabulary(file: BinaryIO, request: Request) -> Iterator[RawChunk
     Raises:
         CorpusError: documents are asked for, or a CSV has no `uri` or no `label_…`.
     """
-    if "label_id" not in request.kinds:
-        raise CorpusError(
-            f"{request.uri} is a vocabulary and holds no documents", remedy="Name it as source.labels."
-        )
+    check_asked(True, request)
     is_csv = strip_compression(request.name).lower().endswith(".csv")
     records = _csv_labels(file, request) if is_csv else _tsv_labels(file, request)
     columns = choose_columns(request.kinds, [dict.fromkeys(LABEL)])
