@@ -66,7 +66,9 @@ class Conversion:
         counts = (
             [f"{self.report.n_documents:,} documents, {rejected:,} rejected"] if DOCUMENTS in self.files else []
         )
-        counts += [f"{self.labels:,} labels"] if LABELS in self.files else []
+        retired = self.labels - self.report.n_labels
+        with_retired = f" ({retired:,} retired)" if retired else ""
+        counts += [f"{self.labels:,} labels{with_retired}"] if LABELS in self.files else []
         return f"{', '.join(counts)}: {self.output}"
 
 

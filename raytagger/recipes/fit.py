@@ -14,7 +14,7 @@ from raytagger.recipes.fitted import Fitted, warnings_of
 from raytagger.settings import FitRun
 from raytagger.store import Store, join
 
-LOOKED_AT = 200  # documents that a new bundle is tried on
+LOOKED_AT = 64  # documents that a new bundle is tried on
 GROUP = "raytagger.recipes"
 # Named, not imported: PyTorch and transformers take seconds, and linear rankers need neither.
 METHODS = {

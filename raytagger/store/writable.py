@@ -71,5 +71,11 @@ def _nearest(folder: Path) -> Path:
 
 
 def _try(folder: Path) -> None:
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:  # its own message would name a temporary file
+        raise StoreError(
+            f"nothing can be written in {folder}: {error.strerror}",
+            remedy="Check the path's permissions, or name another place.",
+        ) from error
