@@ -1,6 +1,7 @@
 """The HTTP encoder against a real server that speaks the OpenAI embeddings protocol over static vectors."""
 
 import dataclasses
+import json
 import socket
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from raytagger.bundle import load
+from raytagger.corpus.output import SMALL
 from raytagger.encoders import http, load_encoder, open_encoder, save_encoder
 from raytagger.errors import CorpusError, RaytaggerError, SettingsError
+from raytagger.recipes.fit import fit
 from raytagger.serve.api import make_api
-from raytagger.settings import EncoderSettings
+from raytagger.settings import EncoderSettings, FitRun, OutputSettings, SearchSettings, SourceSettings
 from raytagger.stream.bisect import tag_bisecting
 from tests.corpora import small_bundle
 from tests.endpoint import serving
@@ -145,6 +148,26 @@ def test_a_request_with_such_a_text_is_refused(endpoint, tmp_path):
         assert answer.status_code == 422
         assert "refuses a text" in answer.json()["detail"][0]["msg"]
         assert client.post("/v1/tag", json={"texts": ["short"]}).status_code == 200
+
+
+def test_a_document_that_the_endpoint_refuses_does_not_end_a_fit(endpoint, tmp_path):
+    endpoint.refuse(lambda texts: "POISON" in texts, 413, b"")
+    lines = [{"doc_id": f"d{n}", "text": "POISON" if n == 3 else "Prune plums.", "labels": []} for n in range(9)]
+    (tmp_path / "docs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    said = []
+    fitted = fit(
+        FitRun(
+            source=SourceSettings(documents=str(tmp_path / "docs.jsonl"), labels=str(SMALL / "labels.jsonl")),
+            encoder=EncoderSettings(kind="http", path=endpoint.url),
+            search=SearchSettings(kind="dense"),
+            output=OutputSettings(str(tmp_path / "out")),
+        ),
+        say=said.append,
+    )
+    (warning,) = [line for line in said if "cannot be tagged" in line]
+    assert warning.startswith("warning: 1 of the first 9 documents cannot be tagged; the first, d3: CorpusError")
+    assert warning.removeprefix("warning: ") in fitted.warnings
+    assert fitted.share_blank == 0  # of the others
 
 
 def test_the_token_comes_from_the_environment(encoder, endpoint, store, monkeypatch, tmp_path):
