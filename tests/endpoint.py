@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,14 +21,17 @@ class Endpoint:
         data = [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(rows)]
         return 200, {"object": "list", "data": data[::-1], "model": "minilm"}  # the order is in the index alone
 
+    def refuse(self, refused: Callable[[list[str]], bool], status: int, words: object) -> None:
+        """From here on requests whose texts are `refused` are answered with this status and these words."""
+        self.answer = lambda texts: (status, words) if refused(texts) else self.embed(texts)
+
     def refuse_large(self, at_most: int, characters: int, status: int, words: str) -> None:
         """From here on more texts than `at_most`, or a text of more `characters`, are refused in these words."""
 
-        def answer(texts):
-            large = len(texts) > at_most or max(map(len, texts)) > characters
-            return (status, {"message": words, "type": "Validation"}) if large else self.embed(texts)
+        def large(texts):
+            return len(texts) > at_most or max(map(len, texts)) > characters
 
-        self.answer = answer
+        self.refuse(large, status, {"message": words, "type": "Validation"})
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +20,10 @@ TRIES = 5
 PAUSE_S = 0.2  # doubles from try to try
 TIMEOUT_S = 120.0
 BUSY = (429, 500, 502, 503, 504)
-# Text Embeddings Inference says 413 of too many texts and of a text that is too long; others say why in words.
-TOO_LARGE, IN_WORDS = 413, (400, 422)
-SIZE = re.compile(
-    r"batch size|maximum|exceed|at most|too (?:large|long|many|big)|context (?:length|window)|less than \d+ tokens",
-    re.IGNORECASE,
-)
+# Of too many texts, of one that is too long or unfit, and of a wrong request: servers differ in which is which.
+REFUSED = (400, 413, 422)
+NO_ENTRY = (401, 403)
+PROBE = "probe"  # a text that only a wrong request is refused for
 
 
 class HttpEncoder:
@@ -52,7 +49,7 @@ class HttpEncoder:
     def width(self) -> int:
         """D, asked of the endpoint once."""
         if not self._width:
-            self._width = self._embed(["width"]).shape[1]
+            self._width = self._embed([PROBE]).shape[1]
         return self._width
 
     @property
@@ -71,7 +68,8 @@ class HttpEncoder:
 
         Raises:
             RaytaggerError: the endpoint stays busy, which is no text's fault.
-            CorpusError: the endpoint refuses a text as too large; all others it would take.
+            CorpusError: the endpoint refuses a text, and takes others.
+            SettingsError: it refuses any text.
         """
         size = self._settings.batch_texts
         parts = [
@@ -87,22 +85,24 @@ class HttpEncoder:
 
     def _embed(self, texts: list[str]) -> np.ndarray:
         answer = self._post(texts)
-        if not _is_too_large(answer):
+        if answer.status_code not in REFUSED:
             return self._read(answer, len(texts))
-        if len(texts) == 1:
-            raise CorpusError(
-                "the embeddings endpoint refuses a text as too large",
-                got=f"HTTP {answer.status_code} {answer.text[:80]!r} for {texts[0][:80]!r}",
-                remedy="Shorten the text, or raise the endpoint's limit.",
-            )
-        half = len(texts) // 2
-        return np.concatenate([self._embed(texts[:half]), self._embed(texts[half:])])
+        if len(texts) > 1:
+            half = len(texts) // 2
+            return np.concatenate([self._embed(texts[:half]), self._embed(texts[half:])])
+        if not self._post([PROBE]).is_success:
+            raise self._wrong_request(answer)
+        raise CorpusError(
+            "the embeddings endpoint refuses a text",
+            got=f"HTTP {answer.status_code} {answer.text[:80]!r} for {texts[0][:80]!r}",
+            remedy="Shorten or mend the text, or raise the endpoint's limit.",
+        )
 
     def _post(self, texts: list[str]) -> httpx.Response:
         key = os.environ.get(self._settings.key_variable, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         body = {"model": self._settings.model, "input": texts}
-        status = 0
+        said = ""
         for attempt in range(TRIES):
             time.sleep(PAUSE_S * 2 ** (attempt - 1) if attempt else 0)
             try:
@@ -115,32 +115,41 @@ class HttpEncoder:
                 ) from error
             if answer.status_code not in BUSY:
                 return answer
-            status = answer.status_code
+            said = f"HTTP {answer.status_code} {self._url} {answer.text[:80]}"
         raise RaytaggerError(
             f"the embeddings endpoint stayed busy over {TRIES} tries",
-            got=f"HTTP {status} {self._url}",
+            got=said.strip(),
+            remedy="See the server's log; lower encoder.batch_texts or cluster.workers if it is overloaded.",
         )
 
     def _read(self, answer: httpx.Response, rows: int) -> np.ndarray:
+        if not answer.is_success:
+            raise self._wrong_request(answer)
         try:
-            answer.raise_for_status()
             data = sorted(answer.json()["data"], key=lambda item: item["index"])
             vector_BD = np.array([item["embedding"] for item in data], np.float32).reshape(len(data), -1)
             if rows and not vector_BD.size:
                 raise ValueError("no vectors")
-        except (httpx.HTTPStatusError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise SettingsError(
                 f"the embeddings endpoint answered HTTP {answer.status_code} in an unexpected form",
                 got=answer.text[:200],
                 expected='{"data": [{"index": 0, "embedding": […]}]}',
-                remedy=f"Check encoder.path, encoder.model and {self._settings.key_variable}.",
+                remedy="Check encoder.path and encoder.model.",
             ) from error
         if len(vector_BD) != rows:
             raise SettingsError("the embeddings endpoint lost texts", got=len(vector_BD), expected=str(rows))
         return vector_BD
 
-
-def _is_too_large(answer: httpx.Response) -> bool:
-    """Whether fewer or shorter texts would have been taken."""
-    status = answer.status_code
-    return status == TOO_LARGE or (status in IN_WORDS and SIZE.search(answer.text) is not None)
+    def _wrong_request(self, answer: httpx.Response) -> SettingsError:
+        """What the endpoint says of a request that no text is to blame for."""
+        settings, status = self._settings, answer.status_code
+        remedy = f"Check encoder.path and encoder.model ({settings.model!r})."
+        if status in NO_ENTRY:
+            known = "holds another key" if os.environ.get(settings.key_variable) else "is not set"
+            remedy = f"Set {settings.key_variable} (encoder.key_variable) to the endpoint's key: it {known}."
+        return SettingsError(
+            f"the embeddings endpoint {self._url} refuses the request with HTTP {status}",
+            got=answer.text[:200],
+            remedy=remedy,
+        )

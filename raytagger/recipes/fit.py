@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
+import numpy as np
+
 from raytagger.bundle import load, text_settings
 from raytagger.corpus import read_documents
 from raytagger.errors import SettingsError
@@ -13,6 +15,7 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, warnings_of
 from raytagger.settings import FitRun
 from raytagger.store import Store, join
+from raytagger.stream.bisect import tag_bisecting
 
 LOOKED_AT = 64  # documents that a new bundle is tried on
 GROUP = "raytagger.recipes"
@@ -35,10 +38,10 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
         SettingsError: the method is unknown.
     """
     fitted = run_recipe(run, progress, say)
-    warnings = warnings_of(run, fitted.report)
+    share_blank, refused = _try_out(run, join(fitted.bundle, fitted.version))
+    warnings = (*warnings_of(run, fitted.report), *refused)
     for line in warnings:
         say(f"warning: {line}")
-    share_blank = _share_blank(run, join(fitted.bundle, fitted.version))
     return replace(fitted, warnings=warnings, share_blank=share_blank)
 
 
@@ -49,16 +52,26 @@ def run_recipe(run: FitRun, progress: Progress, say: Callable[[str], None]) -> F
     return METHODS[run.method].load()(run, progress, say)
 
 
-def _share_blank(run: FitRun, bundle: str) -> float | None:
-    """Of the first documents, the share to which the bundle gives no label; None without documents.
+def _try_out(run: FitRun, bundle: str) -> tuple[float | None, tuple[str, ...]]:
+    """Of the first documents, the share to which the bundle gives no label, and a warning if it cannot tag some.
 
-    None on GPUs too: the machine that drives the run may have none that the encoder needs.
+    The share is None without documents that it can tag. None on GPUs too: the machine that drives the run may have
+    none that the encoder needs.
     """
     if not run.source.documents or run.cluster.use_gpu:
-        return None
+        return None, ()
     store = Store(run.storage)
     tagger = load(bundle, store)
     source = text_settings(tagger.manifest, run.source)  # a blend reads what its members were fitted on
-    chunks = (chunk.documents["text"].to_pylist() for chunk in read_documents(store, source, LOOKED_AT))
-    texts = next((found for found in chunks if found), [])
-    return float(tagger.tag(texts, 1).empty_B.mean()) if texts else None
+    chunks = (chunk.documents for chunk in read_documents(store, source, LOOKED_AT))
+    documents = next((found for found in chunks if len(found)), None)
+    if documents is None:
+        return None, ()
+    # As in `tag`: a document that an encoder refuses costs no other, and the bundle is published already.
+    tagged = tag_bisecting(lambda some: (tagger.tag(some, 1).empty_B, 0), documents["text"].to_pylist())
+    share_blank = float(np.concatenate(tagged.parts).mean()) if tagged.parts else None
+    if not tagged.rejected:
+        return share_blank, ()
+    row, _, error = tagged.rejected[0]
+    count = f"{len(tagged.rejected):,} of the first {len(documents):,} documents cannot be tagged"
+    return share_blank, (f"{count}; the first, {documents['doc_id'][row].as_py()}: {error}",)

@@ -11,11 +11,17 @@ from typing import Any
 import grpc
 from ray._private import services
 from ray._private.grpc_utils import init_grpc_channel
+from ray.core.generated import ray_client_pb2
 
-from raytagger.errors import CapacityError, SettingsError
+from raytagger.errors import CapacityError, RaytaggerError, SettingsError
 
 ANSWERS_WITHIN_S = 10.0
 EXPECTED = "host:port, ray://host:port, auto or local"
+messages: Any = ray_client_pb2  # makes its classes at import, where no type checker sees them
+# What a head answers at once: a method and its request. `ray://` is answered by a server of its own.
+HEAD = ("/ray.rpc.NodeInfoGcsService/GetClusterId", b"")
+PING = messages.ClusterInfoRequest(type=messages.ClusterInfoType.PING)
+CLIENTS = ("/ray.rpc.RayletDriver/ClusterInfo", PING.SerializeToString())
 HOST_AND_PORT = re.compile(r"(?:ray://)?(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
 
 
@@ -38,24 +44,22 @@ def check_address(address: str) -> None:
     except OSError as error:
         raise _no_answer(address, str(error)) from error
     with closing(init_grpc_channel(f"{host}:{port}", [("grpc.enable_http_proxy", 0)])) as channel:
-        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
+        method, request = CLIENTS if address.startswith("ray://") else HEAD
         try:
-            ask(b"", timeout=ANSWERS_WITHIN_S / 2)
+            channel.unary_unary(method)(request, timeout=ANSWERS_WITHIN_S / 2)
         except grpc.RpcError as error:
-            _judge(address, error)
+            raise _refused(address, error) from error
 
 
-def _judge(address: str, error: Any) -> None:
-    """What a refused call tells; `ray://` knows no such call, which is an answer."""
-    code = error.code()
-    if code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
-        raise _no_answer(address, "it takes the call and does not answer as a Ray does") from error
-    if code is grpc.StatusCode.UNAUTHENTICATED:
-        raise SettingsError(
-            f"the Ray at {address} asks for a token",
-            got=f"RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '')}: {error.details()}"[:150],
-            remedy="Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH (else ~/.ray/auth_token).",
-        ) from error
+def _refused(address: str, error: Any) -> RaytaggerError:
+    """What a refused call tells: a Ray refuses only who brings no token."""
+    if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
+        return _no_answer(address, "it takes the call and does not answer as a Ray does")
+    return SettingsError(
+        f"the Ray at {address} asks for a token",
+        got=f"RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '')}: {error.details()}"[:150],
+        remedy="Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH (else ~/.ray/auth_token).",
+    )
 
 
 def _no_answer(address: str, reason: str) -> CapacityError:

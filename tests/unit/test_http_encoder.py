@@ -1,6 +1,7 @@
 """The HTTP encoder against a real server that speaks the OpenAI embeddings protocol over static vectors."""
 
 import dataclasses
+import json
 import socket
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from raytagger.bundle import load
+from raytagger.corpus.output import SMALL
 from raytagger.encoders import http, load_encoder, open_encoder, save_encoder
 from raytagger.errors import CorpusError, RaytaggerError, SettingsError
+from raytagger.recipes.fit import fit
 from raytagger.serve.api import make_api
-from raytagger.settings import EncoderSettings
+from raytagger.settings import EncoderSettings, FitRun, OutputSettings, SearchSettings, SourceSettings
 from raytagger.stream.bisect import tag_bisecting
 from tests.corpora import small_bundle
 from tests.endpoint import serving
@@ -26,6 +29,8 @@ REFUSALS = [
     (413, ""),
     (422, TEI),
     (422, "`inputs` must have less than 512 tokens. Given: 900"),
+    (422, ""),
+    (400, ""),
     (400, "This model's maximum context length is 512 tokens, however you requested 900 tokens."),
 ]
 
@@ -82,7 +87,7 @@ def test_how_many_texts_are_asked_at_once_is_a_setting(endpoint, store):
 @pytest.mark.parametrize(("status", "said"), REFUSALS)
 def test_a_text_that_is_too_long_for_the_endpoint_is_found_and_put_aside(encoder, endpoint, status, said):
     endpoint.refuse_large(32, 500, status, said)
-    with pytest.raises(CorpusError, match=f"refuses a text as too large; got .*HTTP {status}.*a long text"):
+    with pytest.raises(CorpusError, match=f"refuses a text; got .*HTTP {status}.*a long text"):
         encoder.encode([LONG])
     texts = [*TEXTS[:40], LONG, *TEXTS[40:]]
     done = tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), texts)
@@ -93,20 +98,46 @@ def test_a_text_that_is_too_long_for_the_endpoint_is_found_and_put_aside(encoder
     np.testing.assert_allclose(np.concatenate(done.parts), encoder.encode(TEXTS).vector_BD, atol=10 * CLOSE)
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_one_text_that_the_endpoint_refuses_for_whatever_reason_costs_no_other(encoder, endpoint, status):
+    endpoint.refuse(lambda texts: "POISON" in texts, status, b"no")
+    done = tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), [*TEXTS, "POISON"])
+    assert done.rows == list(range(70))
+    assert [(bad.row, bad.reason) for bad in done.rejected] == [(70, "tagging_failed")]
+    assert f"HTTP {status} 'no' for 'POISON'" in done.rejected[0].error
+
+
 @pytest.mark.parametrize(
     ("status", "answer"),
     [
         (400, {"error": {"message": "The model `minilm` does not exist"}}),
-        (401, {"error": "maximum security"}),
         (404, {"detail": "Not Found"}),
+        (405, {"detail": "Method Not Allowed"}),
         (422, {"detail": [{"loc": ["body", "encoding_format"], "msg": "Field required", "type": "missing"}]}),
+        (301, {}),
     ],
 )
 def test_a_refusal_that_is_no_texts_fault_ends_the_run(encoder, endpoint, status, answer):
     endpoint.answer = lambda texts: (status, answer)
-    with pytest.raises(SettingsError, match=f"HTTP {status}"):
+    words = next(iter(answer), "")
+    with pytest.raises(
+        SettingsError, match=rf"refuses the request with HTTP {status}; got .*{words}.*encoder\.model"
+    ):
         tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), TEXTS)
-    assert len(endpoint.asked) == 1
+    assert len(endpoint.asked) <= 7  # 32, 16, … 1, and a text of ours
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_names_the_variable(encoder, endpoint, status, monkeypatch):
+    endpoint.answer = lambda texts: (status, {"error": "maximum security"})
+    for known in ("holds another key", "is not set"):
+        with pytest.raises(
+            SettingsError, match=f"HTTP {status}; got .*security.*Set EMBEDDINGS_KEY .*{known}"
+        ) as caught:
+            tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), TEXTS)
+        assert "secret-token" not in str(caught.value)
+        monkeypatch.delenv("EMBEDDINGS_KEY", raising=False)
+    assert len(endpoint.asked) == 2
 
 
 def test_a_request_with_such_a_text_is_refused(endpoint, tmp_path):
@@ -115,8 +146,28 @@ def test_a_request_with_such_a_text_is_refused(endpoint, tmp_path):
     with TestClient(make_api(tagger, 4)) as client:
         answer = client.post("/v1/tag", json={"texts": ["short", LONG]})
         assert answer.status_code == 422
-        assert "refuses a text as too large" in answer.json()["detail"][0]["msg"]
+        assert "refuses a text" in answer.json()["detail"][0]["msg"]
         assert client.post("/v1/tag", json={"texts": ["short"]}).status_code == 200
+
+
+def test_a_document_that_the_endpoint_refuses_does_not_end_a_fit(endpoint, tmp_path):
+    endpoint.refuse(lambda texts: "POISON" in texts, 413, b"")
+    lines = [{"doc_id": f"d{n}", "text": "POISON" if n == 3 else "Prune plums.", "labels": []} for n in range(9)]
+    (tmp_path / "docs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    said = []
+    fitted = fit(
+        FitRun(
+            source=SourceSettings(documents=str(tmp_path / "docs.jsonl"), labels=str(SMALL / "labels.jsonl")),
+            encoder=EncoderSettings(kind="http", path=endpoint.url),
+            search=SearchSettings(kind="dense"),
+            output=OutputSettings(str(tmp_path / "out")),
+        ),
+        say=said.append,
+    )
+    (warning,) = [line for line in said if "cannot be tagged" in line]
+    assert warning.startswith("warning: 1 of the first 9 documents cannot be tagged; the first, d3: CorpusError")
+    assert warning.removeprefix("warning: ") in fitted.warnings
+    assert fitted.share_blank == 0  # of the others
 
 
 def test_the_token_comes_from_the_environment(encoder, endpoint, store, monkeypatch, tmp_path):
@@ -143,7 +194,9 @@ def test_a_busy_endpoint_is_asked_again(encoder, endpoint, statuses):
 
 def test_one_that_stays_busy_is_an_error(encoder, endpoint):
     endpoint.statuses = [429] * 5
-    with pytest.raises(RaytaggerError, match=f"stayed busy over 5 tries.*429 {endpoint.url}") as caught:
+    with pytest.raises(
+        RaytaggerError, match=rf"5 tries.*429 {endpoint.url} .*later.*encoder\.batch_texts"
+    ) as caught:
         tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), ["a", "b"])
     assert endpoint.statuses == []
     assert type(caught.value) is RaytaggerError  # a lack of memory would be taken for a text's fault
@@ -152,7 +205,6 @@ def test_one_that_stays_busy_is_an_error(encoder, endpoint):
 @pytest.mark.parametrize(
     "answer",
     [
-        (401, {"error": "who are you"}),
         (200, b"<html>welcome</html>"),
         (200, []),
         (200, None),
@@ -161,16 +213,13 @@ def test_one_that_stays_busy_is_an_error(encoder, endpoint):
         (200, {"data": [{"index": 0, "embedding": "AAAA"}]}),
         (200, {"data": [{"index": 0, "embedding": []}]}),
         (200, {"data": [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1.0, 2.0]}]}),
-        (301, {}),
     ],
     ids=str,
 )
 def test_another_form_of_answer_is_refused(encoder, endpoint, answer):
     endpoint.answer = lambda texts: answer
-    with pytest.raises(SettingsError, match="unexpected form") as caught:
+    with pytest.raises(SettingsError, match=r"unexpected form.*Check encoder\.path"):
         encoder.encode(["a", "b"])
-    assert "EMBEDDINGS_KEY" in str(caught.value)
-    assert "secret-token" not in str(caught.value)
 
 
 def test_lost_texts_are_refused(encoder, endpoint):
