@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -57,8 +58,11 @@ def _read(file: BinaryIO, request: Request, delimiter: str, quoted: bool) -> Ite
         first, delimiter, head = 2, named[1], next(lines, "")
     elif delimiter not in head:
         delimiter = next((other for other in DELIMITERS if other in head), delimiter)
-    iterate = iterate_quoted if quoted else iterate_plain
-    records = iterate(chain([head], lines) if head else lines, delimiter, first)
+    lines = chain([head], lines) if head else lines
+    if quoted:
+        records = iterate_quoted(lines, delimiter, first, lambda names: _find_id_place(names, request))
+    else:
+        records = iterate_plain(lines, delimiter, first)
     header = _read_header(next(records, None), request)
     if header is None:
         return
@@ -100,7 +104,9 @@ def _chunks(records: Iterator[Record], header: _Header, request: Request) -> Ite
     marks = _find_marks(header.names, head)
     records, start = chain(head, records), 0
     while chunk := list(islice(records, request.rows)):
-        yield tabulate(_parse(start, chunk, header), columns, tuple(header.names), marks)
+        found = tabulate(_parse(start, chunk, header), columns, tuple(header.names), marks)
+        over_lines = tuple(_find_id(header, record.cells) for record in chunk if record.lines > 1)
+        yield replace(found, over_lines=over_lines)
         start += len(chunk)
 
 
@@ -144,6 +150,12 @@ def _is_text(cells: list[str]) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _find_id_place(names: list[str], request: Request) -> int | None:
+    """Which field is the id, by the header; None where none is asked for."""
+    names = [name.strip() for name in names]
+    return next((names.index(name) for name, kind in request.choose(names).items() if kind is Kind.ID), None)
 
 
 def _find_id(header: _Header, cells: list[str]) -> str:

@@ -86,6 +86,7 @@ class CorpusReport:
         self.rejects.update(rejects["reason"].to_pylist())
         empty = rejects.filter(pc.equal(rejects["reason"], "empty_text"))
         self.findings["empty_texts"].add(empty["doc_id"].to_pylist())
+        self.findings["over_lines"].add(chunk.over_lines)
         ids = documents["doc_id"].to_pylist()
         twice = self._seen.add(hash_ids(ids))
         self.findings["duplicate_ids"].add(ids[row] for row in np.flatnonzero(twice))
@@ -199,6 +200,7 @@ def hash_ids(ids: list[str]) -> HashArray:
 TITLES = {
     "duplicate_ids": "documents whose id occurred before",
     "empty_texts": "documents with an empty text",
+    "over_lines": "texts over several lines of a CSV",
     "without_labels": "documents without labels",
     "unknown_labels": "gold labels that the label set does not have",
     "marked_unseen": "gold labels marked seen = false, left out of training",

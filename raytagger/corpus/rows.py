@@ -90,6 +90,7 @@ class RawChunk:
         names: all columns of the file, asked for or not, as far as they are known.
         marks: those of them that hold nothing but 0 and 1, as far as was looked.
         left_out: gold labels that were left out by the pairs of the request.
+        over_lines: ids of the rows of delimited text that take several lines; "" where one is not known.
     """
 
     start: int
@@ -99,6 +100,7 @@ class RawChunk:
     names: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     left_out: int = 0
+    over_lines: tuple[str, ...] = ()
 
 
 Format = Callable[[BinaryIO, Request], Iterator[RawChunk]]
