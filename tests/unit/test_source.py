@@ -288,6 +288,40 @@ def test_a_label_file_of_another_name_among_documents_is_an_error(tmp_path):
         read(tmp_path / "only")
 
 
+DOCUMENT = {"doc_id": "1", "text": "a", "labels": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "other", "is_refused"),
+    [
+        ("tags.jsonl", DOCUMENT, {"id": "x", "title": "X", "text": "x"}, True),
+        ("tags.jsonl", {"id": "1", "text": "a", "split": "test"}, {"id": "x", "title": "X", "text": "x"}, True),
+        ("tags.jsonl", {"id": "1", "text": "a", "url": "u"}, {"id": "x", "title": "X", "text": "x"}, True),
+        ("tags.jsonl", DOCUMENT, {"id": "x", "text": "x"}, True),
+        ("more.jsonl", {"id": "1", "text": "a", "labels": ["x"]}, {"id": "x", "text": "x"}, False),
+        ("more.jsonl", {"id": "1", "text": "a"}, {"id": "x", "text": "x"}, False),  # nothing tells them apart
+        ("more.jsonl", DOCUMENT, {"doc_id": "2", "text": "x"}, False),
+        ("more.jsonl", {**DOCUMENT, "url": "u"}, {"id": "2", "text": "x", "url": "v"}, False),
+        ("more.jsonl", {"id": "1", "text": "a", "url": "u"}, {"id": "2", "text": "x"}, False),
+        ("test.jsonl", DOCUMENT, {"id": "2", "title": "X", "text": "x"}, False),
+    ],
+)
+def test_a_file_with_the_columns_of_labels_among_documents_of_others_is_refused(
+    tmp_path, name, document, other, is_refused
+):
+    for part in range(3):
+        write_json(tmp_path / f"docs-{part}.jsonl", document)
+    write_json(tmp_path / name, other)
+    source = SourceSettings(str(tmp_path))
+    if not is_refused:
+        assert len(list_documents(Store(), source)) == 4
+        return
+    with pytest.raises(CorpusError, match=r"tags\.jsonl looks like a label file.*source\.labels.*doc_id"):
+        list_documents(Store(), source)
+    named = SourceSettings(str(tmp_path), labels=str(tmp_path / name))
+    assert len(list_documents(Store(), named)) == 3
+
+
 def test_a_guess_drops_no_column(tmp_path):
     plain = {"uid": "1", "title": "t", "content": "c"}
     own = {**plain, "labels": ["x"], "split": "test"}
