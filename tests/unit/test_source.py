@@ -224,6 +224,26 @@ def test_an_unknown_label_names_the_known_one_that_it_looks_like(tmp_path):
     ]
 
 
+def test_a_cell_with_labels_joined_by_commas_names_the_separator(tmp_path):
+    path = write(
+        tmp_path / "d.csv", 'id,text,labels\n1,a,"space, cooking"\n2,b,"new, cooking"\n3,c,space;cooking\n'
+    )
+    labels = LabelSet(("space", "cooking"), ("a", "b"), ("", ""))
+    joined, other = report(path, labels).findings["unknown_labels"].examples
+    assert joined.startswith("'space, cooking' as one label, where the label set has each part")
+    assert "by ; or | in CSV" in joined
+    assert other == "'new, cooking'"
+
+
+@pytest.mark.parametrize(
+    ("written", "known"), [("1.0", "1"), ("12", "12.0"), ("007", "7"), ("0", "00"), ("1.5", None), ("1", None)]
+)
+def test_an_unknown_number_names_the_known_one_that_it_equals(tmp_path, written, known):
+    path = write_json(tmp_path / "d.jsonl", {"id": "1", "text": "a", "labels": [written]})
+    found = report(path, LabelSet((known or "x",), ("a",), ("",))).findings["unknown_labels"].examples
+    assert found == [written if known is None else f"'{written}', where the label set has '{known}'"]
+
+
 def test_folders_name_columns_and_files_name_splits(tmp_path):
     write_parquet(tmp_path / "a/split=Train/lang=de%20CH/part-0.parquet", id=["1"], text=["a"])
     write_json(tmp_path / "a/split=__HIVE_DEFAULT_PARTITION__/x.jsonl", {"id": "2", "text": "a", "lang": "own"})
