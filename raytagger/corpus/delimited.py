@@ -18,7 +18,6 @@ from raytagger.errors import CorpusError, SettingsError
 
 FIELD_CHARACTERS = 1 << 28  # documents are longer than csv's 128 KB
 DELIMITERS = (",", ";", "\t", "|")
-FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 EXCEL = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?\s*')  # Excel's first line, which names the separator
 QUOTES = ("auto", "always", "never")
 HEAD_RECORDS = 100  # by which columns of nothing but 0 and 1 are known
@@ -127,8 +126,6 @@ def _parse(start: int, records: list[Record], header: _Header) -> Rows:
 
 def _read_cell(cell: str, kind: Kind) -> Any:
     """A value as JSON would have it; what is none is left as it is, and `tabulate` will refuse it."""
-    if kind is Kind.FLAG:
-        return FLAGS.get(cell.strip().lower(), cell or None)
     return split_cell(cell) if kind in (Kind.IDS, Kind.LABELS) else cell
 
 
