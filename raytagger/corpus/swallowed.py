@@ -8,9 +8,12 @@ like an id of this file in its place. Lines of a text have other numbers of sepa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import lru_cache
 
 LATEST = 200  # ids by which another is judged
+ENOUGH = 20  # ids that tell which characters ids may hold
+DIGIT, LETTER, BLANK = "0", "a", " "  # kinds of characters
 SHORT = 8  # characters that an id may have however short the others are
 
 
@@ -43,8 +46,8 @@ class SwallowedRows:
         rows = [line.rstrip("\r\n").split(self._delimiter) for line in lines]
         if min(len(rows[0]), len(rows[-1])) < self._width:
             return False
-        known = self._latest if self._place is None else [*self._latest, cells[self._place].strip()]
-        shape = _Shape(known)
+        own_id = [] if self._place is None else [cells[self._place].strip()]
+        shape = _Shape([*self._latest, *own_id])
         # The line with the record's own id proves nothing by it, a blank one nothing at all.
         ends = [rows[at] for at in (0, len(rows) - 1) if at != own]
         if not all(self._has_id(row, shape) for row in ends):
@@ -61,19 +64,28 @@ class SwallowedRows:
 
 
 class _Shape:
-    """What ids have in common: the kinds of characters that each of them and that any of them has, their length."""
+    """What ids have in common: the kinds of characters that each of them and that any of them has, their length.
 
-    def __init__(self, ids: Iterable[str]) -> None:
+    A few ids do not tell what others may hold but for digits, letters and blanks.
+    """
+
+    def __init__(self, ids: Sequence[str]) -> None:
         kinds = [_kinds(one) for one in ids]
         self._all = frozenset.intersection(*kinds) if kinds else frozenset()
         self._any = frozenset().union(*kinds)
-        self._longest = max((len(one) for one in ids), default=0)
+        self._longest = max(map(len, ids), default=0)
+        self._few = len(ids) < ENOUGH
+        if self._few:
+            self._all &= {DIGIT, LETTER}
 
     def fits(self, cell: str) -> bool:
         """Whether a cell looks like another of these ids."""
-        return bool(cell) and len(cell) <= max(SHORT, 2 * self._longest) and self._all <= _kinds(cell) <= self._any
+        kinds = _kinds(cell)
+        odd = (kinds - self._any) & ({BLANK} if self._few else kinds)
+        return bool(cell) and len(cell) <= max(SHORT, 2 * self._longest) and self._all <= kinds and not odd
 
 
+@lru_cache(maxsize=16 * LATEST)  # the same ids are looked at for record after record
 def _kinds(text: str) -> frozenset[str]:
     """The kinds of characters of a text: digits, letters, blanks, and each other character by itself."""
     return frozenset(map(_kind, text))
@@ -81,7 +93,7 @@ def _kinds(text: str) -> frozenset[str]:
 
 def _kind(letter: str) -> str:
     if letter.isdigit():
-        return "0"
+        return DIGIT
     if letter.isalpha():
-        return "a"
-    return " " if letter.isspace() else letter
+        return LETTER
+    return BLANK if letter.isspace() else letter
