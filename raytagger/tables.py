@@ -55,10 +55,13 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
         for name in names
     ]
     lines = table(rows, ["metric", "%", "95 % interval"]).splitlines()
+    count = figures["n_filtered_gold"]
+    filtered = f"{count:,} gold labels by filter_labels, " if count else ""
     lines.append(
         f"{figures['n_documents']:,} documents, {figures['n_labels']:,} labels "
         f"({figures['n_unseen_labels']:,} unseen), {figures['documents_per_s']:,.0f} documents/s; left out: "
         f"{figures['n_without_gold']:,} without gold labels, {figures['n_unknown_gold']:,} unknown gold labels, "
+        f"{filtered}"
         f"{figures['n_rejected']:,} rows that cannot be read; {blank_part(figures['share_blank'])}"
     )
     lines.extend(blank_warning(figures["share_blank"]))

@@ -19,6 +19,7 @@ class DocumentChunk:
         names: the file's columns, asked for or not, as far as they are known.
         hint: which of them look like labels where none is named so; "" otherwise.
         left_out: gold labels that the XMC repository's list of pairs takes away.
+        over_lines: ids of the rows of delimited text that take several lines.
     """
 
     start: int
@@ -27,3 +28,4 @@ class DocumentChunk:
     names: tuple[str, ...] = ()
     hint: str = ""
     left_out: int = 0
+    over_lines: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -17,7 +18,6 @@ from raytagger.errors import CorpusError, SettingsError
 
 FIELD_CHARACTERS = 1 << 28  # documents are longer than csv's 128 KB
 DELIMITERS = (",", ";", "\t", "|")
-FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 EXCEL = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?\s*')  # Excel's first line, which names the separator
 QUOTES = ("auto", "always", "never")
 HEAD_RECORDS = 100  # by which columns of nothing but 0 and 1 are known
@@ -57,8 +57,11 @@ def _read(file: BinaryIO, request: Request, delimiter: str, quoted: bool) -> Ite
         first, delimiter, head = 2, named[1], next(lines, "")
     elif delimiter not in head:
         delimiter = next((other for other in DELIMITERS if other in head), delimiter)
-    iterate = iterate_quoted if quoted else iterate_plain
-    records = iterate(chain([head], lines) if head else lines, delimiter, first)
+    lines = chain([head], lines) if head else lines
+    if quoted:
+        records = iterate_quoted(lines, delimiter, first, lambda names: _find_id_place(names, request))
+    else:
+        records = iterate_plain(lines, delimiter, first)
     header = _read_header(next(records, None), request)
     if header is None:
         return
@@ -100,7 +103,9 @@ def _chunks(records: Iterator[Record], header: _Header, request: Request) -> Ite
     marks = _find_marks(header.names, head)
     records, start = chain(head, records), 0
     while chunk := list(islice(records, request.rows)):
-        yield tabulate(_parse(start, chunk, header), columns, tuple(header.names), marks)
+        found = tabulate(_parse(start, chunk, header), columns, tuple(header.names), marks)
+        over_lines = tuple(_find_id(header, record.cells) for record in chunk if record.lines > 1)
+        yield replace(found, over_lines=over_lines)
         start += len(chunk)
 
 
@@ -121,8 +126,6 @@ def _parse(start: int, records: list[Record], header: _Header) -> Rows:
 
 def _read_cell(cell: str, kind: Kind) -> Any:
     """A value as JSON would have it; what is none is left as it is, and `tabulate` will refuse it."""
-    if kind is Kind.FLAG:
-        return FLAGS.get(cell.strip().lower(), cell or None)
     return split_cell(cell) if kind in (Kind.IDS, Kind.LABELS) else cell
 
 
@@ -144,6 +147,12 @@ def _is_text(cells: list[str]) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _find_id_place(names: list[str], request: Request) -> int | None:
+    """Which field is the id, by the header; None where none is asked for."""
+    names = [name.strip() for name in names]
+    return next((names.index(name) for name, kind in request.choose(names).items() if kind is Kind.ID), None)
 
 
 def _find_id(header: _Header, cells: list[str]) -> str:

@@ -101,7 +101,8 @@ def _check(chunk: RawChunk, uri: str, roles: Roles) -> DocumentChunk:
             rejects.append(_Reject(position, doc_id, reason, error))
         good &= ~flawed
     documents = table.filter(pa.array(good))
-    return DocumentChunk(chunk.start, documents, _rejects(rejects), chunk.names, hint, chunk.left_out)
+    table = _rejects(rejects)
+    return DocumentChunk(chunk.start, documents, table, chunk.names, hint, chunk.left_out, chunk.over_lines)
 
 
 def _name_rejects(chunk: RawChunk, name: str) -> list[_Reject]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from raytagger.corpus.columns import is_string, is_string_list
 from raytagger.corpus.formats import read_raw
-from raytagger.corpus.rows import Kind, Request
+from raytagger.corpus.rows import Kind, Request, to_flag
 from raytagger.corpus.unicode import check_form, normalise
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
@@ -250,14 +250,32 @@ def _values(table: pa.Table, name: str, kind: Kind, place: str) -> list[Any]:
             f"{place}: column {name} has the wrong type", got=str(column.type), expected=EXPECTED[kind]
         )
     try:
-        return column.to_pylist()
+        values = column.to_pylist()
     except UnicodeDecodeError as error:
         raise CorpusError(f"{place}: column {name} is not UTF-8: {error}") from error
+    return _flags(values, name, place) if kind is Kind.FLAG else values
+
+
+def _flags(values: list[Any], name: str, place: str) -> list[bool | None]:
+    flags = []
+    for row, value in enumerate(values, 1):
+        try:
+            flags.append(to_flag(value))
+        except TypeError as error:
+            raise CorpusError(
+                f"{place}: row {row}: column {name}: {error}", expected="true or false, 1 or 0, yes or no"
+            ) from error
+    return flags
 
 
 def _fits(found: pa.DataType, kind: Kind) -> bool:
     if kind is Kind.FLAG:
-        return pa.types.is_boolean(found)
+        return (
+            pa.types.is_boolean(found)
+            or pa.types.is_integer(found)
+            or pa.types.is_floating(found)
+            or is_string(found)
+        )
     if kind is Kind.IDS:
         return is_string_list(found)
     if kind is Kind.ID and pa.types.is_integer(found):

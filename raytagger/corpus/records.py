@@ -1,29 +1,34 @@
 """Records of delimited text, each with the line it begins in, so that no line is lost.
 
 Where a quoted field is broken or never ends, or a record of several lines has the wrong width, its first line alone
-is the bad one: the lines that it swallowed are given back and read again.
+is the bad one: the lines that it swallowed are given back and read again. Where a quoted field encloses rows
+(`swallowed`), all its lines are bad ones.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from raytagger.corpus.swallowed import SwallowedRows
+
 RECORD_CHARACTERS = 1 << 26  # what an unclosed quote can swallow before it is given up
-ROWS_INSIDE = 3  # so many lines of a quoted field that all look like rows are no chance
 READ_AGAIN = 1 << 26  # characters that may be read again beyond those of good records: reading stays linear
 
 
 class Record(NamedTuple):
-    """A record's cells, or why there are none, and its first line from 1."""
+    """A record's cells, or why there are none, its first line from 1, and how many lines it takes."""
 
     line: int
     cells: list[str]
     reason: str = ""
     error: str = ""
+    lines: int = 1
+
+
+FindPlace = Callable[[list[str]], int | None]
 
 
 class _Lines:
@@ -65,12 +70,22 @@ def iterate_plain(lines: Iterator[str], delimiter: str, first: int) -> Iterator[
         yield checked
 
 
-def iterate_quoted(lines: Iterator[str], delimiter: str, first: int) -> Iterator[Record]:
-    """Records with fields in double quotes, which may hold delimiters and line breaks. Blank lines are skipped."""
+def iterate_quoted(
+    lines: Iterator[str], delimiter: str, first: int, find_id: FindPlace = lambda header: None
+) -> Iterator[Record]:
+    """Records with fields in double quotes, which may hold delimiters and line breaks. Blank lines are skipped.
+
+    Args:
+        lines: with their ends.
+        delimiter: between fields.
+        first: the number of the first line.
+        find_id: the place of the id, given the header's cells.
+    """
     source = _Lines(lines)
     # Quotes are read strictly: a broken one is an error instead of a guess.
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     line, width, patience, after_break = first, 0, READ_AGAIN, False
+    swallowed = SwallowedRows(delimiter, 0, None)
     while True:
         source.begin()
         record = _next_record(reader, line)
@@ -83,16 +98,20 @@ def iterate_quoted(lines: Iterator[str], delimiter: str, first: int) -> Iterator
         record = _checked(record, width)
         if after_break and not record.reason and sum(text.count('"') for text in taken) % 2:
             record = Record(line, [], "not_csv", "the line goes on from a broken record")
-        if not record.reason and _look_like_rows(rest, delimiter, width):
+        if not record.reason and swallowed.are_in(record.cells, taken):
             error = f"lines {line:,} to {line + len(rest):,} stand in one quoted field, yet look like rows"
             yield from _reject_all(line, taken, error)
             line += len(taken)
             continue
-        yield record
+        yield record if record.reason else record._replace(lines=len(taken))
         size = sum(map(len, rest))
         if not record.reason:
-            width, after_break = width or len(record.cells), False
-            line, patience = line + len(taken), patience + size
+            if not width:
+                width = len(record.cells)
+                swallowed = SwallowedRows(delimiter, width, find_id(record.cells))
+            else:
+                swallowed.learn(record.cells)
+            line, patience, after_break = line + len(taken), patience + size, False
             continue
         after_break = after_break or any('"' in text for text in taken)
         if size <= patience:
@@ -116,18 +135,6 @@ def _next_record(reader: Iterator[list[str]], line: int) -> Record | None:
 
 def _reject_all(line: int, lines: list[str], error: str) -> Iterator[Record]:
     return (Record(at, [], "not_csv", error) for at, text in enumerate(lines, line) if text.strip())
-
-
-def _look_like_rows(lines: list[str], delimiter: str, width: int) -> bool:
-    """Whether the lines inside a quoted field are rows that two stray quotes enclose.
-
-    So it seems where each has the header's number of fields, the first of them without blanks, as ids are.
-    """
-    if len(lines) < ROWS_INSIDE or width < 2:
-        return False
-    starts = (text.split(delimiter, 1)[0] for text in lines)
-    same_width = all(text.count(delimiter) == width - 1 for text in lines)
-    return same_width and all(start and not re.search(r"\s", start) for start in starts)
 
 
 def _checked(record: Record, width: int) -> Record:

@@ -18,7 +18,7 @@ import pyarrow.compute
 
 from raytagger.corpus.chunk import DocumentChunk
 from raytagger.corpus.labels import LabelSet
-from raytagger.corpus.unicode import fold
+from raytagger.corpus.unknown import explain_unknown, fold_ids
 from raytagger.schema import BoolArray
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
@@ -86,6 +86,7 @@ class CorpusReport:
         self.rejects.update(rejects["reason"].to_pylist())
         empty = rejects.filter(pc.equal(rejects["reason"], "empty_text"))
         self.findings["empty_texts"].add(empty["doc_id"].to_pylist())
+        self.findings["over_lines"].add(chunk.over_lines)
         ids = documents["doc_id"].to_pylist()
         twice = self._seen.add(hash_ids(ids))
         self.findings["duplicate_ids"].add(ids[row] for row in np.flatnonzero(twice))
@@ -148,13 +149,14 @@ class CorpusReport:
         return lines + ([self.hint] if self.hint else [])
 
     def _explained(self, label_id: str) -> str:
-        """An unknown label id, with the known one that it differs from by case, blanks or Unicode alone."""
-        known = self._folded.get(fold(label_id)) if self.findings["unknown_labels"].wants_examples else None
-        return label_id if known is None else f"{label_id!a}, where the label set has {known!a}"
+        """An unknown label id, with what the label set has instead where that shows."""
+        return (
+            explain_unknown(label_id, self._folded) if self.findings["unknown_labels"].wants_examples else label_id
+        )
 
     @cached_property
     def _folded(self) -> dict[str, str]:
-        return {fold(label_id): label_id for label_id in self._labels.ids} if self._labels else {}
+        return fold_ids(self._labels.ids) if self._labels else {}
 
     def _check_labels(self, labels: LabelSet) -> None:
         first: set[str] = set()
@@ -199,6 +201,7 @@ def hash_ids(ids: list[str]) -> HashArray:
 TITLES = {
     "duplicate_ids": "documents whose id occurred before",
     "empty_texts": "documents with an empty text",
+    "over_lines": "texts over several lines of a CSV",
     "without_labels": "documents without labels",
     "unknown_labels": "gold labels that the label set does not have",
     "marked_unseen": "gold labels marked seen = false, left out of training",

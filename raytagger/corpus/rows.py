@@ -17,6 +17,7 @@ from raytagger.store import Store
 STRINGS = pa.list_(pa.string())
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MARKS = {"": None, "0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+FLAGS = {**MARKS, "no": 0, "yes": 1}
 
 
 class Kind(Enum):
@@ -27,7 +28,7 @@ class Kind(Enum):
     LABELS = auto()  # such a list, or one id; for columns that the user named as labels
     MARK = auto()  # 0 or 1, whether the column's label is the document's
     TEXT = auto()  # a string
-    FLAG = auto()  # true or false
+    FLAG = auto()  # true or false, however people write it
     ANY = auto()  # carried through as it is
 
 
@@ -90,6 +91,7 @@ class RawChunk:
         names: all columns of the file, asked for or not, as far as they are known.
         marks: those of them that hold nothing but 0 and 1, as far as was looked.
         left_out: gold labels that were left out by the pairs of the request.
+        over_lines: ids of the rows of delimited text that take several lines; "" where one is not known.
     """
 
     start: int
@@ -99,6 +101,7 @@ class RawChunk:
     names: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     left_out: int = 0
+    over_lines: tuple[str, ...] = ()
 
 
 Format = Callable[[BinaryIO, Request], Iterator[RawChunk]]
@@ -176,7 +179,7 @@ def infer_column(items: list[Any]) -> Column:
     if not known:
         return COLUMNS[Kind.ANY]
     if all(isinstance(item, bool) for item in known):
-        return COLUMNS[Kind.FLAG]
+        return Column(pa.bool_(), to_boolean)
     if all(isinstance(item, str) for item in known):
         return COLUMNS[Kind.TEXT]
     if all(_is_integer(item) for item in known):
@@ -222,20 +225,31 @@ def to_text(item: Any) -> str | None:
     raise TypeError(f"{item!r:.100} is not a string")
 
 
-def to_flag(item: Any) -> bool | None:
+def to_boolean(item: Any) -> bool | None:
     """True or false."""
     if item is None or isinstance(item, bool):
         return item
     raise TypeError(f"{item!r:.100} is neither true nor false")
 
 
+def to_flag(item: Any) -> bool | None:
+    """True or false, 1 or 0, also as text, yes or no; blank is none."""
+    return _to_mark(item, FLAGS, "neither true nor false")
+
+
 def to_mark(item: Any) -> bool | None:
     """0 or 1, true or false, also as text; blank is none."""
+    return _to_mark(item, MARKS, "neither 0 nor 1")
+
+
+def _to_mark(item: Any, spelled: Mapping[str, int | None], otherwise: str) -> bool | None:
     if isinstance(item, str):
-        item = MARKS.get(item.strip().lower(), item)
-    if item is None or (isinstance(item, int | float) and item in (0, 1)):
-        return None if item is None else bool(item)
-    raise TypeError(f"{item!r:.100} is neither 0 nor 1")
+        item = spelled.get(item.strip().lower(), item)
+    if item is None or item != item:  # not a number, where pandas has none
+        return None
+    if isinstance(item, int | float) and item in (0, 1):
+        return bool(item)
+    raise TypeError(f"{item!r:.100} is {otherwise}")
 
 
 def to_integer(item: Any) -> int | None:

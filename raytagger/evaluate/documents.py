@@ -64,11 +64,13 @@ class Survey:
         documents: how many each split has; None for those without one.
         trained: of these, how many the bundle was trained on.
         rejects: rows that cannot be read.
+        filtered: gold labels of each split that the XMC repository's `filter_labels` files take away.
     """
 
     documents: Counter[str | None] = field(default_factory=Counter)
     trained: Counter[str | None] = field(default_factory=Counter)
     rejects: int = 0
+    filtered: Counter[str | None] = field(default_factory=Counter)
 
     @property
     def names(self) -> set[str]:
@@ -114,6 +116,8 @@ def survey(store: Store, source: SourceSettings, tagger: Tagger) -> Survey:
         splits = chunk.documents["split"].to_pylist()
         found.documents.update(splits)
         found.rejects += len(chunk.rejects)
+        if chunk.left_out:
+            found.filtered[splits[0]] += chunk.left_out  # such a file is of one split
         trained_B = are_among(hashes, chunk.documents["doc_id"].to_pylist())
         found.trained.update(splits[row] for row in np.flatnonzero(trained_B))
     return found

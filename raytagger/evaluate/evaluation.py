@@ -88,7 +88,8 @@ def gather(
         source = replace(source, columns=(*source.columns, asked.group))
     found = survey(store, source, tagger)
     selection = select(found, asked, tagger)
-    evaluation = Evaluation(tagger, unseen_labels(tagger), selection, found.rejects, asked.details)
+    filtered = found.filtered[selection.split] if selection.split else found.filtered.total()
+    evaluation = Evaluation(tagger, unseen_labels(tagger), selection, found.rejects, filtered, asked.details)
     for part in read_parts(store, source, asked, selection):
         evaluation.add(part)
         progress("evaluating", evaluation.n_tagged)
@@ -110,6 +111,7 @@ class Evaluation:
     unseen_L: BoolArray
     selection: Selection
     n_rejected: int = 0
+    n_filtered_gold: int = 0
     details: bool = False
     ranked: list[metrics.Ranked] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
@@ -179,6 +181,7 @@ class Evaluation:
             "n_documents": len(gold.indptr) - 1,
             "n_without_gold": self.n_without_gold,
             "n_unknown_gold": self.n_unknown_gold,
+            "n_filtered_gold": self.n_filtered_gold,
             "n_trained_documents": self.n_trained,
             "n_labels": len(self.tagger.labels),
             "n_marked_but_trained": int(marked_but_trained(self.tagger).sum()),

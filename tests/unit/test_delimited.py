@@ -1,16 +1,32 @@
 import csv
 import io
+from hashlib import blake2b
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raytagger.corpus import read_documents
 from raytagger.corpus.delimited import read_csv, read_tsv
+from raytagger.corpus.labels import read_labels
 from raytagger.corpus.records import iterate_quoted
+from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.rows import Kind, Request
 from raytagger.errors import CorpusError, SettingsError
+from raytagger.settings import SourceSettings
+from raytagger.store import Store
 
 KINDS = {"id": Kind.ID, "text": Kind.TEXT, "labels": Kind.IDS}
+
+
+ID_STYLES = {
+    "number": str,
+    "letters and number": "d{}".format,
+    "with a blank": "doc {}".format,
+    "hash": lambda row: blake2b(str(row).encode(), digest_size=8).hexdigest(),
+    "word": lambda row: "".join(chr(97 + int(digit)) for digit in str(row)),
+}
+WORDS = ("loan", "credit", "rocket", "orbit", "Dear", "thanks", "moon", "2", "of")
 
 
 def read(content, reader=read_csv, rows=2048, **request: object):
@@ -48,6 +64,65 @@ def test_rows_between_two_stray_quotes_are_counted_and_not_read_as_one_text():
     documents, rejects = read('id,text\n1,a\n2,"open\n3,b\n4,c\n5,closed"\n6,d\n')
     assert documents == [("1", "a"), ("6", "d")]
     assert rejects == dict.fromkeys(range(3, 7), "not_csv")
+
+
+@pytest.mark.parametrize("inside", [0, 1, 2, 30])
+@pytest.mark.parametrize("header", ["id,text", "text,id", "id,text,labels", "text,id,labels", "labels,text,id"])
+def test_rows_between_two_stray_quotes_are_never_one_document(header, inside):
+    names = header.split(",")
+    rows = [{"id": f"doc {row}", "text": f"text {row}", "labels": "a"} for row in range(50)]
+    rows[10]["text"] = f'"{rows[10]["text"]}'
+    rows[11 + inside]["text"] += '"'
+    if inside > 1:
+        rows[12]["text"] += ", with a comma"  # one line that is no row by itself
+    lines = [",".join(row[name] for name in names) for row in rows]
+    documents, rejects = read("\n".join([header, *lines]))
+    assert rejects == dict.fromkeys(range(12, 14 + inside), "not_csv")
+    assert [doc_id for doc_id, _ in documents] == [
+        f"doc {row}" for row in range(50) if not 10 <= row <= 11 + inside
+    ]
+
+
+def test_a_field_that_closes_before_another_rows_id_is_no_text():
+    lines = [f"text {row},d{row},a" for row in range(30)]
+    lines[10], lines[20] = '"text 10,d10,a', '",d20,a'
+    documents, rejects = read("\n".join(["text,id,labels", *lines]))
+    assert rejects == dict.fromkeys(range(12, 23), "not_csv")
+    assert len(documents) == 19
+
+
+def test_a_label_file_with_two_stray_quotes_is_an_error_that_names_the_line(tmp_path):
+    lines = [f"big topic {row},l{row},words {row}" for row in range(30)]
+    lines[3], lines[19] = '"big topic 3,l3,words 3', 'big topic 19",l19,words 19'
+    (tmp_path / "labels.csv").write_text("\n".join(["title,label_id,text", *lines]))
+    with pytest.raises(CorpusError, match=r"line 5 is not_csv: lines 5 to 21 stand in one quoted field"):
+        read_labels(Store(), str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ingredients\nflour, and sugar\n\nmilk, and eggs",
+        "one\ntwo",
+        "first, second\nthird, fourth\nfifth, sixth, seventh",
+        "well, yes\nBob, Alice",
+    ],
+)
+@pytest.mark.parametrize("header", ["id,text", "text,id", "id,text,labels", "text,labels,id"])
+def test_a_text_with_some_commas_and_several_lines_is_one_document(header, text):
+    names, file = header.split(","), io.StringIO()
+    rows = [{"id": f"d{row}", "text": f"text {row}", "labels": "a"} for row in range(20)]
+    rows[0]["text"] = rows[7]["text"] = text
+    csv.writer(file).writerows([names, *([row[name] for name in names] for row in rows)])
+    assert read(file.getvalue()) == ([(row["id"], row["text"]) for row in rows], {})
+
+
+def test_texts_over_several_lines_are_told(tmp_path):
+    (tmp_path / "d.csv").write_text('id,text\n1,a\n2,"b\nc"\n3,"d, e"\n4,"f\n\ng"\n')
+    report = CorpusReport()
+    for chunk in read_documents(Store(), SourceSettings(documents=str(tmp_path / "d.csv")), 2):
+        report.add(chunk)
+    assert "texts over several lines of a CSV: 2 (2, 4)" in report.lines()
 
 
 def test_a_quoted_field_of_several_lines_stays_one_document():
@@ -175,6 +250,40 @@ def test_what_csv_writes_is_read_back(rows, chunk):
     csv.writer(file).writerows([["id", "text"], *rows])
     documents, rejects = read(file.getvalue(), rows=chunk)
     assert (documents, rejects) == (rows, {})
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), style=st.sampled_from(sorted(ID_STYLES)))
+def test_two_stray_quotes_anywhere_are_rejects(data, style):
+    names = data.draw(st.permutations(["id", "text", "labels"]))[: data.draw(st.integers(2, 3))]
+    names = names if "id" in names and "text" in names else ["id", "text"]
+    texts = data.draw(st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), min_size=4, max_size=30))
+    # Enough rows before, so that it shows what an id looks like.
+    rows = [
+        {"id": ID_STYLES[style](row), "text": " ".join(words), "labels": "a;b"}
+        for row, words in enumerate([["loan"]] * 30 + texts)
+    ]
+    first = data.draw(st.integers(30, len(rows) - 2))
+    last = data.draw(st.integers(first + 1, len(rows) - 1))
+    lines = [[row[name] for name in names] for row in rows]
+    at = data.draw(st.integers(0, len(names) - 1))
+    lines[first][at], lines[last][at] = f'"{lines[first][at]}', f'{lines[last][at]}"'
+    documents, rejects = read("\n".join(map(",".join, [names, *lines])))
+    assert rejects == dict.fromkeys(range(first + 2, last + 3), "not_csv")
+    assert documents == [(row["id"], row["text"]) for place, row in enumerate(rows) if not first <= place <= last]
+
+
+PARAGRAPH = st.lists(st.sampled_from(("loan", "rocket", "thanks,", "moon", "Dear", "of")), max_size=6).map(" ".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts=st.lists(st.lists(PARAGRAPH, min_size=1, max_size=6).map("\n".join), max_size=6), data=st.data())
+def test_texts_of_several_lines_with_commas_are_read_back(texts, data):
+    names = data.draw(st.permutations(["id", "text", "labels"]))
+    rows = [{"id": f"d{row}", "text": text or "none", "labels": "a;b"} for row, text in enumerate(texts)]
+    file = io.StringIO()
+    csv.writer(file).writerows([names, *([row[name] for name in names] for row in rows)])
+    assert read(file.getvalue()) == ([(row["id"], row["text"]) for row in rows], {})
 
 
 def test_reading_again_is_bounded(monkeypatch):

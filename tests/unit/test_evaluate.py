@@ -16,6 +16,7 @@ from raytagger.errors import BundleError, CorpusError
 from raytagger.evaluate import Asked, evaluate, gold_matrix
 from raytagger.recipes.fit import fit
 from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
+from raytagger.tables import figure_lines
 from tests.calibrated import RARE, UNSEEN, drawn_documents, knowing_tagger, overstated
 
 WORDS = ["apple", "bread", "cider", "dough", "eggs", "flour", "grape", "honey", "icing", "juice", "kale", "lemon"]
@@ -212,6 +213,27 @@ def test_what_is_counted_is_there_to_count(folder, store):
     assert figures["n_unseen_pairs"] > 0
     assert 0 < figures["P@1"] < 1
     assert 0 < figures["UR@1"] < 1
+
+
+def test_gold_labels_that_filter_labels_leaves_out_are_told(tmp_path, store):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("trn.json", "tst.json"):
+        rows = [
+            {"uid": f"{name}{row}", "title": "apple bread", "content": "", "target_ind": [0, 1]} for row in range(4)
+        ]
+        (docs / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (docs / "lbl.json").write_text('{"title": "apple"}\n{"title": "bread"}\n')
+    (docs / "filter_labels_train.txt").write_text("0 0\n")
+    source = SourceSettings(documents=str(docs), labels=str(docs / "lbl.json"), label_format="xmc-json")
+    search = SearchSettings(kind="tfidf", k=2)
+    fit(FitRun(source=source, search=search, output=OutputSettings(str(tmp_path / "bundle"))))
+    tagger = load(str(tmp_path / "bundle"))
+    assert "filter_labels" not in "\n".join(figure_lines(evaluate(tagger, store, source, Asked())))
+    (docs / "filter_labels_test.txt").write_text("0 1\n2 0\n2 1\n")
+    figures = evaluate(tagger, store, source, Asked())
+    assert (figures["split"], figures["n_filtered_gold"]) == ("test", 3)
+    assert "3 gold labels by filter_labels" in "\n".join(figure_lines(figures))
 
 
 def test_without_splits_all_documents_count(folder, store):

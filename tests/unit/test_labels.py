@@ -85,13 +85,47 @@ def test_a_bad_label_file_is_an_error(tmp_path, name, content, message):
         ({"id": ["1"], "text": [5]}, "column text has the wrong type"),
         ({"id": ["1"], "text": ["a"], "parents": ["abc"]}, "column parents has the wrong type"),
         ({"id": ["1"], "text": ["a"], "status": [True]}, "column status has the wrong type"),
-        ({"id": ["1"], "text": ["a"], "seen": ["false"]}, "column seen has the wrong type"),
+        (
+            {"id": ["1", "2"], "text": ["a", "b"], "seen": ["no", "perhaps"]},
+            "row 2: column seen: 'perhaps' is neither",
+        ),
+        ({"id": ["1"], "text": ["a"], "seen": [2]}, "row 1: column seen: 2 is neither"),
+        ({"id": ["1"], "text": ["a"], "seen": [["no"]]}, "column seen has the wrong type"),
         ({"id": ["1"], "text": NOT_UTF8}, "column text is not UTF-8"),
     ],
 )
 def test_a_bad_label_table_is_an_error(columns, message):
     with pytest.raises(CorpusError, match=message):
         from_table(pa.table(columns))
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.tsv", "l.jsonl", "l.parquet"])
+@pytest.mark.parametrize(
+    "seen",
+    [
+        [True, False, None],
+        [1, 0, None],
+        [1.0, 0.0, None],
+        ["true", "false", ""],
+        ["True", "False", None],
+        ["yes", "no", None],
+        ["1", "0", " "],
+        ["1.0", "0.0", None],
+    ],
+)
+def test_seen_is_read_however_it_is_spelled(tmp_path, name, seen):
+    rows = [{"id": f"l{row}", "title": f"t{row}", "seen": value} for row, value in enumerate(seen)]
+    if name == "l.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    elif name == "l.jsonl":
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        delimiter = "\t" if name == "l.tsv" else ","
+        cells = ["" if value is None else str(value) for value in seen]
+        lines = [["id", "title", "seen"], *([f"l{row}", f"t{row}", cell] for row, cell in enumerate(cells))]
+        (tmp_path / name).write_text("".join(delimiter.join(line) + "\n" for line in lines))
+    labels = read_labels(Store(), str(tmp_path / name))
+    assert labels.seen == (True, False, True)
 
 
 def test_the_fingerprint_follows_the_content():

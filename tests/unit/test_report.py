@@ -48,6 +48,7 @@ def test_every_finding_is_counted_with_examples(tmp_path):
         "hint": "",
         "duplicate_ids": {"count": 1, "examples": ["1"]},
         "empty_texts": {"count": 1, "examples": ["4"]},
+        "over_lines": {"count": 0, "examples": []},
         "without_labels": {"count": 2, "examples": ["2", "3"]},
         "unknown_labels": {"count": 3, "examples": ["new", "newer"]},
         "marked_unseen": {"count": 0, "examples": []},

@@ -225,6 +225,26 @@ def test_an_unknown_label_names_the_known_one_that_it_looks_like(tmp_path):
     ]
 
 
+def test_a_cell_with_labels_joined_by_commas_names_the_separator(tmp_path):
+    path = write(
+        tmp_path / "d.csv", 'id,text,labels\n1,a,"space, cooking"\n2,b,"new, cooking"\n3,c,space;cooking\n'
+    )
+    labels = LabelSet(("space", "cooking"), ("a", "b"), ("", ""))
+    joined, other = report(path, labels).findings["unknown_labels"].examples
+    assert joined.startswith("'space, cooking' as one label, where the label set has each part")
+    assert "by ; or | in CSV" in joined
+    assert other == "'new, cooking'"
+
+
+@pytest.mark.parametrize(
+    ("written", "known"), [("1.0", "1"), ("12", "12.0"), ("007", "7"), ("0", "00"), ("1.5", None), ("1", None)]
+)
+def test_an_unknown_number_names_the_known_one_that_it_equals(tmp_path, written, known):
+    path = write_json(tmp_path / "d.jsonl", {"id": "1", "text": "a", "labels": [written]})
+    found = report(path, LabelSet((known or "x",), ("a",), ("",))).findings["unknown_labels"].examples
+    assert found == [written if known is None else f"'{written}', where the label set has '{known}'"]
+
+
 def test_folders_name_columns_and_files_name_splits(tmp_path):
     write_parquet(tmp_path / "a/split=Train/lang=de%20CH/part-0.parquet", id=["1"], text=["a"])
     write_json(tmp_path / "a/split=__HIVE_DEFAULT_PARTITION__/x.jsonl", {"id": "2", "text": "a", "lang": "own"})
@@ -303,6 +323,40 @@ def test_a_label_file_of_another_name_among_documents_is_an_error(tmp_path):
     write_json(tmp_path / "only/labels-2.jsonl", {"label_id": "x", "text": "x"})
     with pytest.raises(CorpusError, match="no files but label files"):
         read(tmp_path / "only")
+
+
+DOCUMENT = {"doc_id": "1", "text": "a", "labels": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "other", "is_refused"),
+    [
+        ("tags.jsonl", DOCUMENT, {"id": "x", "title": "X", "text": "x"}, True),
+        ("tags.jsonl", {"id": "1", "text": "a", "split": "test"}, {"id": "x", "title": "X", "text": "x"}, True),
+        ("tags.jsonl", {"id": "1", "text": "a", "url": "u"}, {"id": "x", "title": "X", "text": "x"}, True),
+        ("tags.jsonl", DOCUMENT, {"id": "x", "text": "x"}, True),
+        ("more.jsonl", {"id": "1", "text": "a", "labels": ["x"]}, {"id": "x", "text": "x"}, False),
+        ("more.jsonl", {"id": "1", "text": "a"}, {"id": "x", "text": "x"}, False),  # nothing tells them apart
+        ("more.jsonl", DOCUMENT, {"doc_id": "2", "text": "x"}, False),
+        ("more.jsonl", {**DOCUMENT, "url": "u"}, {"id": "2", "text": "x", "url": "v"}, False),
+        ("more.jsonl", {"id": "1", "text": "a", "url": "u"}, {"id": "2", "text": "x"}, False),
+        ("test.jsonl", DOCUMENT, {"id": "2", "title": "X", "text": "x"}, False),
+    ],
+)
+def test_a_file_with_the_columns_of_labels_among_documents_of_others_is_refused(
+    tmp_path, name, document, other, is_refused
+):
+    for part in range(3):
+        write_json(tmp_path / f"docs-{part}.jsonl", document)
+    write_json(tmp_path / name, other)
+    source = SourceSettings(str(tmp_path))
+    if not is_refused:
+        assert len(list_documents(Store(), source)) == 4
+        return
+    with pytest.raises(CorpusError, match=r"tags\.jsonl looks like a label file.*source\.labels.*doc_id"):
+        list_documents(Store(), source)
+    named = SourceSettings(str(tmp_path), labels=str(tmp_path / name))
+    assert len(list_documents(Store(), named)) == 3
 
 
 def test_a_guess_drops_no_column(tmp_path):
