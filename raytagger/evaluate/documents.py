@@ -63,7 +63,7 @@ class Survey:
     Attributes:
         documents: how many each split has; None for those without one.
         trained: of these, how many the bundle was trained on.
-        rejects: rows that cannot be read.
+        rejects: rows that cannot be read, and later documents of an id.
     """
 
     documents: Counter[str | None] = field(default_factory=Counter)
@@ -108,7 +108,7 @@ class Selection:
 
 
 def survey(store: Store, source: SourceSettings, tagger: Tagger) -> Survey:
-    """One pass before anything is tagged: splits, documents the bundle was trained on, rows that cannot be read."""
+    """One pass before anything is tagged: splits, documents the bundle was trained on, rejected rows."""
     found, hashes = Survey(), trained_hashes(tagger)
     for chunk in read_documents(store, source):
         splits = chunk.documents["split"].to_pylist()

@@ -20,8 +20,9 @@ from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.frozen import uses_encoder, uses_terms
 from raytagger.corpus import LabelSet, read_documents
 from raytagger.corpus.labels import read_source_labels
-from raytagger.corpus.report import CorpusReport, hash_ids
+from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.splits import select_training
+from raytagger.corpus.unique import hash_ids
 from raytagger.encoders import load_encoder, save_encoder
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.progress import Progress, silent, unsaid

@@ -9,8 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger.corpus import LabelSet, list_documents, read_documents
-from raytagger.corpus.report import CorpusReport, hash_ids
+from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.splits import select_training
+from raytagger.corpus.unique import hash_ids
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress
 from raytagger.schema import BoolArray

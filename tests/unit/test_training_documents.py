@@ -22,6 +22,7 @@ from raytagger.recipes.fit import fit
 from raytagger.recipes.reading import Collected, read_training
 from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
 from raytagger.store import read_manifest
+from tests.corpora import STATIC
 
 NAMES = [f"label{number}" for number in range(10)]
 SCHEMA = pa.schema(
@@ -264,3 +265,31 @@ def test_too_many_rejects_end_a_fit_without_a_bundle(make_run, tmp_path):
     for command in ("evaluate",):
         result = CliRunner().invoke(app, [command, run.output.bundle, "--documents", run.source.documents])
         assert result.exit_code == 3
+
+
+def test_ids_that_occur_twice_count_against_the_limit_wherever_documents_are_read(make_run, store):
+    rows = rows_of(splits=("train", "test"))
+    fit(make_run(rows))
+    run = make_run([{**row, "doc_id": "same"} for row in rows])
+    message = r"199 of 200 documents .*duplicate_id.*such as same: an earlier document has this id"
+    for read in (fit, lambda run: measure(run, store)):
+        with pytest.raises(RejectsError, match=message):
+            read(run)
+    check = ["labels", "check", run.source.labels, "--encoder-kind", "static", "--encoder", STATIC.path]
+    result = CliRunner().invoke(app, [*check, "--bundle", run.output.bundle, "--documents", run.source.documents])
+    assert (result.exit_code, "duplicate_id" in result.stderr) == (3, True)
+
+
+def test_of_few_documents_with_one_id_the_first_is_trained_on_and_measured(make_run, store):
+    rows = rows_of(splits=("train", "test"))
+    first = fit(make_run(rows, kind="tfidf")).version
+    again = [{**rows[-1], "text": "about nothing", "labels": ["label0"]}, {**rows[0], "text": "about all"}]
+    run = make_run([*rows, *again], kind="tfidf")
+    fitted = fit(run)
+    assert fitted.report.rejects == {"duplicate_id": 2}
+    assert fitted.report.findings["duplicate_ids"].examples == [rows[-1]["doc_id"], rows[0]["doc_id"]]
+    assert fitted.report.n_documents == 200
+    bundle = load(run.output.bundle)
+    assert bundle.manifest["train_documents"] == load(f"{run.output.bundle}/{first}").manifest["train_documents"]
+    assert measure(run, store)["n_rejected"] == 2
+    assert measure(run, store)["n_documents"] == 100
