@@ -48,7 +48,7 @@ def read_documents(store: Store, source: SourceSettings, rows: int = CHUNK_ROWS)
         RejectsError: at the end, where more were rejected than `source.max_reject_share` allows.
     """
     limit, unique, roles = RejectLimit(source), FirstOfEachId(), Roles(source)
-    missing = {"labels", "split"} & source.map.keys()
+    missing = {role for role in ("labels", "split") if source.map.get(role)}
     for entry in list_documents(store, source):
         for read in read_file(store, entry, source, rows):
             chunk = unique.of(read)

@@ -37,7 +37,7 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
     if run.method not in METHODS:
         raise SettingsError("method", got=run.method, expected=", ".join(METHODS))
     fitted = METHODS[run.method].load()(run, progress, say)
-    warnings = warnings_of(run, fitted.report)
+    warnings = warnings_of(run, fitted)
     for line in warnings:
         say(f"warning: {line}")
     share_blank = _share_blank(run, join(fitted.bundle, fitted.version))

@@ -106,18 +106,18 @@ def trainable_gold(
     return [[label for label in row if label not in marked] for row in known]
 
 
-def check_trainable(read: Read) -> None:
+def check_trainable(read: Read, report: CorpusReport) -> None:
     """Refuses a corpus without a training document that has a label.
 
     Raises:
-        CorpusError: says how many documents there are.
+        CorpusError: says how many documents there are, and which columns look like labels where none is named so.
     """
     if not read.has_label_N[read.train_N].any():
         raise CorpusError(
             "no document to train on",
             got=f"{len(read.train_N)} documents of the training split, none with a label that may be trained",
             expected="documents with labels of the label set that are not marked seen = false",
-            remedy="Check source.train_split, and that documents and labels name the same ids.",
+            remedy=report.hint or "Check source.train_split, and that documents and labels name the same ids.",
         )
 
 

@@ -248,10 +248,38 @@ def test_gold_labels_of_which_none_is_known_are_an_error(make_run, tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_documents_without_labels_still_give_terms(make_run):
-    run = make_run([{**row, "labels": None} for row in rows_of()], kind="tfidf")
-    assert fit(run).trained_labels == 0
+def without_labels(run, **columns):
+    """The run over the same documents without a column for labels, and with other columns."""
+    table = pq.read_table(run.source.documents).drop_columns(["labels"])
+    for name, values in columns.items():
+        table = table.append_column(name, [values])
+    pq.write_table(table, run.source.documents)
+    return run
+
+
+def test_documents_that_never_had_labels_still_give_terms(make_run):
+    run, told = without_labels(make_run(rows_of(), kind="tfidf"), year=[1999] * 200, stage=["x"] * 200), []
+    assert fit(run, say=told.append).trained_labels == 0
     assert load(run.output.bundle).manifest["train_documents"] > 150
+    assert "warning: no gold label was trained on: all labels are unseen" in told
+    with pytest.raises(CorpusError, match="no training document has a gold label"):
+        fit(dataclasses.replace(run, search=SearchSettings(kind="popularity")))
+
+
+def test_labels_that_are_lost_are_an_error(make_run, tmp_path):
+    names = [[name] for name in NAMES * 20]
+    empty = make_run([{**row, "labels": []} for row in rows_of()], kind="tfidf")
+    with pytest.raises(CorpusError, match=r'no training document has a gold label.*source\.map\.labels = ""'):
+        fit(empty)
+    lost = without_labels(make_run(rows_of(), kind="tfidf"), my_topics_list=names)
+    with pytest.raises(CorpusError, match=r"columns that look like labels: my_topics_list"):
+        fit(lost)
+    assert not (tmp_path / "bundle").exists()
+    for labels, trained in (("my_topics_list", 10), ("", 0)):
+        source = dataclasses.replace(lost.source, map={"labels": labels})
+        assert fit(dataclasses.replace(lost, source=source)).trained_labels == trained
+    with pytest.raises(CorpusError, match=r"no document to train on.*my_topics_list"):
+        fit(dataclasses.replace(lost, method="xrlinear"))
 
 
 def test_too_many_rejects_end_a_fit_without_a_bundle(make_run, tmp_path):
