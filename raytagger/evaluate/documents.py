@@ -131,6 +131,8 @@ def select(found: Survey, asked: Asked, tagger: Tagger) -> Selection:
     share = found.held_out(tagger) if asked.held_out is None else asked.held_out
     if share and asked.split in ("", HELD_OUT):
         return Selection("", (), share)
+    if asked.split and not found.names:
+        raise _without_splits(asked.split, share, bool(found.trained.total()))
     split = find_split(found.names, asked.split)
     measured = found.documents[split] if split else found.documents.total()
     trained = found.trained[split] if split else found.trained.total()
@@ -145,6 +147,19 @@ def select(found: Survey, asked: Asked, tagger: Tagger) -> Selection:
     return Selection(split, asked.zero_shot_splits)
 
 
+def _without_splits(split: str, share: float, fitted_on_these: bool) -> CorpusError:
+    """Why there is no such split where no document has any, and what to ask for instead."""
+    if share:
+        why, remedy = f"of these, fit held out {share:g} as {HELD_OUT}", f"Ask for --split {HELD_OUT}, or for none."
+    else:
+        why = "fit held none of these out" + (" (source.holdout = 0)" if fitted_on_these else "")
+        remedy = (
+            "Leave --split out to measure all of the documents; or give them a column split, or fit with "
+            f"source.holdout above 0, which holds a share out as {HELD_OUT}."
+        )
+    return CorpusError(f"the split does not exist: no document has a split, and {why}", got=split, remedy=remedy)
+
+
 def find_split(names: set[str], asked: str) -> str:
     """The split to measure on; "" where documents have none.
 
@@ -153,7 +168,7 @@ def find_split(names: set[str], asked: str) -> str:
     """
     asked = next((name for name in sorted(names) if same_split(asked, name)), asked)
     if asked and asked not in names:
-        raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)) or "no --split")
+        raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)))
     if asked or not names:
         return asked
     if "test" not in names:

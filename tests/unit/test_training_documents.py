@@ -137,8 +137,19 @@ def test_a_share_is_held_out_and_evaluated_on(make_run, store):
     assert (figures["split"], figures["held_out"], figures["n_trained_documents"]) == ("test", 0.1, 0)
     assert "no document has a split" in figures["warnings"][0]
     assert measure(run, store, split="test")["n_documents"] == test.sum()
-    with pytest.raises(CorpusError, match="the split does not exist"):
+    with pytest.raises(CorpusError, match=r"the split does not exist.*fit held out 0\.1 as test.*--split test"):
         measure(run, store, split="dev")
+
+
+def test_a_split_where_no_document_has_one_is_refused_with_the_reason(make_run, store, tmp_path):
+    run = make_run(rows_of(100), holdout=0.0)
+    fit(run)
+    message = r"no document has a split, and fit held none of these out \(source\.holdout = 0\).*Leave --split out"
+    with pytest.raises(CorpusError, match=message):
+        measure(run, store, split="test")
+    other = write(tmp_path / "other.parquet", rows_of(100, start=500))
+    with pytest.raises(CorpusError, match="no document has a split, and fit held none of these out; got"):
+        measure(run, store, other, split="test")
 
 
 def test_other_documents_without_splits_are_measured_in_full(make_run, store, tmp_path):
