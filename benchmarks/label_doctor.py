@@ -59,4 +59,5 @@ def effects(data: Path, quick: bool) -> dict[str, Any]:
         trial = Trial(folder, source, limit=200 if quick else 0)
         health = examine_labels(source.labels, ENCODER, SIMILAR, trial)
     print("\n".join(health.lines()[-12:]))
-    return {effect.left_out: asdict(effect) for effect in health.effects or []} | {"seconds": health.seconds}
+    effects = health.measured.effects if health.measured else []
+    return {effect.left_out: asdict(effect) for effect in effects} | {"seconds": health.seconds}

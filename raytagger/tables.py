@@ -61,8 +61,7 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
         f"{figures['n_documents']:,} documents, {figures['n_labels']:,} labels "
         f"({figures['n_unseen_labels']:,} unseen), {figures['documents_per_s']:,.0f} documents/s; left out: "
         f"{figures['n_without_gold']:,} without gold labels, {figures['n_unknown_gold']:,} unknown gold labels, "
-        f"{filtered}"
-        f"{figures['n_rejected']:,} rows that cannot be read; {blank_part(figures['share_blank'])}"
+        f"{filtered}{figures['n_rejected']:,} rejected rows; {blank_part(figures['share_blank'])}"
     )
     lines.extend(blank_warning(figures["share_blank"]))
     lines.extend(f"model {model}: licence {licence}" for model, licence in figures["licences"].items())

@@ -37,7 +37,7 @@ from raytagger.store.tags import TagTable
 from raytagger.stream.output import tag_documents
 from tests.conftest import ROOT
 from tests.corpora import STATIC, retag_run, write_texts
-from tests.equal import CLOSE, assert_same_ranking, assert_same_scores
+from tests.equal import CLOSE, assert_same_ranking, assert_same_scores, ranking
 
 TEXTS = ["Prune plums in high summer.", "Sauerkraut needs salt, cabbage and patience.", "A loaf of sourdough bread"]
 DEEP = {"splits": 2, "leaf": 6, "embedding": "label2vec+pifa+text", "negatives": "tfn+man"}
@@ -289,12 +289,13 @@ def test_a_text_without_a_known_word_gets_no_label_and_is_flagged(flat):
     assert [bool(row["tags"]) for row in answer["results"]] == [False, True]
 
 
-def test_more_labels_than_there_are_are_padded(flat):
+def test_more_labels_than_there_are_is_all_of_them(flat):
     tagger = opened(flat)
-    found = tagger.tag(TEXTS, len(tagger.labels) + 7)
-    assert (found.label_BK[:, -7:] == PAD).all()
+    found = tagger.tag(TEXTS, 10**12)
+    assert found.label_BK.shape == (len(TEXTS), len(tagger.labels))
+    assert_same_ranking(ranking(tagger.tag(TEXTS[:1], 10**12)), ranking(found))
     trained = set(np.flatnonzero(tagger.train_count_L > 0).tolist())
-    for row in found.label_BK[:, :-7]:  # all trained labels; of the others those that share a word
+    for row in found.label_BK:  # all trained labels; of the others those that share a word
         named = row[row != PAD].tolist()
         assert len(set(named)) == len(named)
         assert trained <= set(named)

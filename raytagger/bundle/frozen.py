@@ -99,11 +99,11 @@ class FrozenTagger(Loaded):
             shares_B = has_any(doc_BV, self.terms.used_V)
         return FrozenFeatures(len(texts), doc_BD, doc_BV, cut_B, shares_B)
 
-    def search(self, features: FrozenFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """See `Tagger.search`. Retired labels and labels without any text are never answered."""
-        return above_zero(self.rank(features, k, allowed_L), features.by_terms_B)
+    def _answer(self, features: FrozenFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
+        return above_zero(self._rank(features, k, allowed_L), features.by_terms_B)
 
     def _rank(self, features: FrozenFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
+        """Retired labels and labels without any text are never answered."""
         allowed = predictable(self.labels)
         if allowed_L is not None:
             allowed = allowed & allowed_L

@@ -76,18 +76,26 @@ class Loaded(ABC):
 
     def rank(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
         """See `Tagger.rank`."""
-        return self._rank(features, k, allowed_L).without(features.blank_B)
+        return self._rank(features, self.at_most(k), allowed_L).without(features.blank_B)
 
     def search(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
         """See `Tagger.search`."""
-        return self.rank(features, k, allowed_L)
+        return self._answer(features, self.at_most(k), allowed_L).without(features.blank_B)
+
+    def _answer(self, features: Any, k: int, allowed_L: BoolArray | None) -> Scores:
+        """As `_rank`, for kinds that pass over labels which share nothing with the document."""
+        return self._rank(features, k, allowed_L)
 
     def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
         """See `Tagger.tag`."""
-        return self._tag(read_texts(self.manifest, texts), check_k(k))
+        return self._tag(read_texts(self.manifest, texts), self.at_most(check_k(k)))
 
     def _tag(self, texts: Sequence[str], k: int) -> Scores:
         return self.search(self.encode(texts), k)
+
+    def at_most(self, k: int) -> int:
+        """`k`, or the number of labels where that is less: no kind makes room for more."""
+        return min(k, len(self.labels))
 
     def keep(self, scores: Scores, k: int | None = None) -> Scores:
         """See `Tagger.keep`."""

@@ -53,7 +53,7 @@ class Tagger(Protocol):
         ...
 
     def search(self, features: Any, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """The k best labels by features, of the allowed ones only.
+        """The k best labels by features, of the allowed ones only; (B, min(k, L)).
 
         No score, no label: a blank document gets none, and where terms alone are compared, no document gets a
         label that shares none with it.
@@ -68,11 +68,11 @@ class Tagger(Protocol):
         ...
 
     def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
-        """The k best labels of each text. Batch jobs and the endpoint both call this.
+        """The k best labels of each text, (B, min(k, L)). Batch jobs and the endpoint both call this.
 
         Args:
             texts: each whole, or the bundle's fields by name; see `bundle.texts.read_texts`.
-            k: labels a text.
+            k: labels a text; where it is more than there are labels, all of them.
 
         Raises:
             CorpusError: this is no list of texts.

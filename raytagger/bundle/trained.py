@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from raytagger.bundle.tagger import Tagger
-from raytagger.corpus.report import HashArray, hash_ids
+from raytagger.corpus.unique import HashArray, hash_ids
 from raytagger.schema import BoolArray
 
 

@@ -161,15 +161,17 @@ class TreeTagger(Loaded):
         blank_B = ~has_any(doc_BV, self._used_V) & (doc_BE is None or unread(doc_BE))
         return TreeFeatures(doc_BV, doc_BE, cut_B, blank_B)
 
-    def search(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """See `Tagger.search`. Retired labels, and untrained labels without any text, are never answered."""
-        return self._find(features, k, allowed_L, sharing=True).without(features.blank_B)
+    def _answer(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
+        return self._find(features, k, allowed_L, sharing=True)
 
     def _rank(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
         return self._find(features, k, allowed_L, sharing=False)
 
     def _find(self, features: TreeFeatures, k: int, allowed_L: BoolArray | None, sharing: bool) -> Scores:
-        """The k best labels; `sharing`: of those that are found by their words, the ones that share some."""
+        """The k best labels; `sharing`: of those that are found by their words, the ones that share some.
+
+        Retired labels, and untrained labels without any text, are never answered.
+        """
         allowed = self._answerable if allowed_L is None else self._answerable & allowed_L
         untrained = self._untrained[allowed[self._untrained]]
         if allowed_L is not None and len(untrained) and not (allowed & self.trained_L).any():

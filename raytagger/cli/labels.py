@@ -80,8 +80,7 @@ def labels_diff(old: str, new: str, overrides: SetSource = None, as_json: Json =
     if as_json:
         show_json([edit.to_dict() for edit in edits])
         return
-    for edit in edits:
-        show(f"{edit}  # {edit.recompute}")
+    show("\n".join(f"{edit}  # {edit.recompute}" for edit in edits) or "no edits")
 
 
 @labels_app.command("apply")

@@ -9,18 +9,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytagger.corpus.compression import strip_compression
-from raytagger.corpus.documents import DocumentChunk, read_documents
+from raytagger.corpus.documents import read_documents
 from raytagger.corpus.exports import VOCABULARIES
 from raytagger.corpus.formats import find_format_name
 from raytagger.corpus.labels import LabelSet, read_source_labels
-from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.output import write_table
-from raytagger.corpus.report import CorpusReport, HashRuns, hash_ids
+from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.rows import STRINGS
 from raytagger.errors import CorpusError, RejectsError
 from raytagger.progress import Progress, silent
@@ -97,7 +95,7 @@ def convert(store: Store, source: SourceSettings, output: str, progress: Progres
         rejects.write(pa.table({name: [] for name in REJECT_SCHEMA.names}, schema=REJECT_SCHEMA))
         try:
             with _writing(store, join(output, DOCUMENTS)) as documents:
-                for chunk in _unique(store, source):
+                for chunk in read_documents(store, source):
                     chunk = replace(chunk, documents=titles.resolve(chunk.documents))
                     report.add(chunk)
                     rejects.write(chunk.rejects)
@@ -186,24 +184,6 @@ def _writing(store: Store, uri: str) -> Iterator[_Writer]:
             yield writer
         finally:
             writer.close()
-
-
-def _unique(store: Store, source: SourceSettings) -> Iterator[DocumentChunk]:
-    """Chunks whose later documents of an id are rejects; at the end the limit, since these count too."""
-    seen, limit = HashRuns(), RejectLimit(source)
-    for chunk in read_documents(store, replace(source, max_reject_share=1.0)):
-        ids = chunk.documents["doc_id"].to_pylist()
-        twice = seen.add(hash_ids(ids))
-        if twice.any():
-            rows = [ids[row] for row in np.flatnonzero(twice)]
-            count = len(rows)
-            error = "an earlier document has this id"
-            columns = [rows, ["read"] * count, ["duplicate_id"] * count, [error] * count, [""] * count]
-            rejects = pa.concat_tables([chunk.rejects, pa.table(columns, schema=REJECT_SCHEMA)])
-            chunk = replace(chunk, documents=chunk.documents.filter(pa.array(~twice)), rejects=rejects)
-        limit.add(chunk)
-        yield chunk
-    limit.check()
 
 
 def _is_vocabulary(source: SourceSettings) -> bool:

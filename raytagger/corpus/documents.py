@@ -19,6 +19,7 @@ from raytagger.corpus.listing import list_documents
 from raytagger.corpus.places import add_told, told_columns
 from raytagger.corpus.roles import Roles
 from raytagger.corpus.rows import STRINGS, RawChunk, Request
+from raytagger.corpus.unique import FirstOfEachId
 from raytagger.errors import CorpusError
 from raytagger.schema import REJECT_SCHEMA, BoolArray
 from raytagger.settings import SourceSettings
@@ -39,17 +40,18 @@ class _Reject(NamedTuple):
 
 
 def read_documents(store: Store, source: SourceSettings, rows: int = CHUNK_ROWS) -> Iterator[DocumentChunk]:
-    """All documents of a corpus, file by file in the order of their names.
+    """All documents of a corpus, file by file in the order of their names; of those with one id the first.
 
     Raises:
         CorpusError: the corpus has no files or no rows, or no file has the column of labels or splits that
             `source.map` names; and as `read_file`.
         RejectsError: at the end, where more were rejected than `source.max_reject_share` allows.
     """
-    limit, roles = RejectLimit(source), Roles(source)
-    missing = {"labels", "split"} & source.map.keys()
+    limit, unique, roles = RejectLimit(source), FirstOfEachId(), Roles(source)
+    missing = {role for role in ("labels", "split") if source.map.get(role)}
     for entry in list_documents(store, source):
-        for chunk in read_file(store, entry, source, rows):
+        for read in read_file(store, entry, source, rows):
+            chunk = unique.of(read)
             limit.add(chunk)
             missing -= {role for role in missing if roles.has(role, chunk.names)}
             yield chunk
@@ -64,6 +66,8 @@ def read_documents(store: Store, source: SourceSettings, rows: int = CHUNK_ROWS)
 
 def read_file(store: Store, entry: FileEntry, source: SourceSettings, rows: int) -> Iterator[DocumentChunk]:
     """The documents of one file in chunks of `rows` rows; the cuts depend on the file and `rows` alone.
+
+    Documents with one id are all there: that an id stands twice is known of a corpus, not of a file.
 
     Raises:
         SettingsError: `source.map`, `source.quotes` or `source.normalise` is wrong.

@@ -28,10 +28,12 @@ class Recompute:
         retag: labels that must leave the tags: documents that carry one are ranked again.
         documents: whose tags may change: nobody's, those of documents tagged with a label in `retag`, or all,
             since each must be scored against the labels in `encode`.
+        fit: labels whose mark a bundle takes up with its next fit.
     """
 
     encode: tuple[str, ...] = ()
     retag: tuple[str, ...] = ()
+    fit: tuple[str, ...] = ()
 
     @property
     def documents(self) -> Scope:
@@ -48,6 +50,8 @@ class Recompute:
             steps.append(f"encode {what} and score all documents against {them}")
         if self.retag:
             steps.append(f"re-tag the documents tagged {', '.join(self.retag)}")
+        if self.fit:
+            steps.append("fit again")
         return "; ".join(steps) or "nothing"
 
 
@@ -174,12 +178,31 @@ class Retire(Edit):
         return Recompute(retag=(self.label_id,))
 
 
-KINDS: dict[str, type[Edit]] = {kind.kind: kind for kind in (Add, Reword, Reparent, Merge, Split, Retire)}
+@dataclass(frozen=True)
+class Mark(Edit):
+    """Whether a label may be trained, as the column `seen` says."""
+
+    kind: ClassVar[str] = "mark"
+    label_id: str
+    seen: bool
+
+    @property
+    def recompute(self) -> Recompute:
+        """Until the next fit a bundle keeps what it was trained on."""
+        return Recompute(fit=(self.label_id,))
+
+    def __str__(self) -> str:
+        old, new = str(not self.seen).lower(), str(self.seen).lower()
+        return f"Mark(label_id={self.label_id!r}, seen: {old} → {new})"
+
+
+KINDS: dict[str, type[Edit]] = {kind.kind: kind for kind in (Add, Reword, Reparent, Merge, Split, Retire, Mark)}
 
 
 def diff(old: LabelSet, new: LabelSet) -> list[Edit]:
     """The edits that bring `old` to the active labels of `new`; merges and splits show as add and retire."""
     was, becomes = _active(old), _active(new)
+    was_unseen, unseen = ({one.ids[row] for row in one.marked_unseen_L.nonzero()[0]} for one in (old, new))
     edits: list[Edit] = []
     for label_id, (title, text, parents) in becomes.items():
         if label_id not in was:
@@ -189,6 +212,8 @@ def diff(old: LabelSet, new: LabelSet) -> list[Edit]:
             edits.append(Reword(label_id, title, text))
         if was[label_id][2] != parents:
             edits.append(Reparent(label_id, parents))
+        if (seen := label_id not in unseen) == (label_id in was_unseen):
+            edits.append(Mark(label_id, seen))
     return edits + [Retire(label_id) for label_id in was if label_id not in becomes]
 
 
@@ -232,7 +257,8 @@ class _Draft:
 
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
-        rows = zip(labels.titles, labels.texts, labels.parents, labels.status, strict=True)
+        seen = labels.seen or (True,) * len(labels)  # as where a file says nothing: it may be trained
+        rows = zip(labels.titles, labels.texts, labels.parents, labels.status, seen, strict=True)
         self.rows: dict[str, _Row] = dict(zip(labels.ids, (_Row(*row) for row in rows), strict=True))
 
     def do(self, edit: Edit, place: str) -> None:
@@ -243,6 +269,8 @@ class _Draft:
                 self.change(edit.label_id, place, title=edit.title, text=edit.text)
             case Reparent():
                 self.change(edit.label_id, place, parents=edit.parents)
+            case Mark():
+                self.change(edit.label_id, place, seen=edit.seen)
             case Retire():
                 self.change(edit.label_id, place, status=RETIRED)
             case Merge():
@@ -258,7 +286,8 @@ class _Draft:
             raise CorpusError(
                 f"{place}: the label is already there", got=edit.label_id, remedy="Reword it instead."
             )
-        self.rows[edit.label_id] = _Row(edit.title, edit.text, edit.parents, ACTIVE)
+        seen = old is None or old.seen
+        self.rows[edit.label_id] = _Row(edit.title, edit.text, edit.parents, ACTIVE, seen)
 
     def change(self, label_id: str, place: str, **values: Any) -> None:
         self.rows[label_id] = self.find(label_id, place)._replace(**values)
@@ -293,11 +322,9 @@ class _Draft:
         return row
 
     def finish(self) -> LabelSet:
-        titles, texts, parents, status = zip(*self.rows.values(), strict=True) if self.rows else ((),) * 4
-        seen = self.labels.seen
-        if seen is not None:
-            seen += (True,) * (len(self.rows) - len(seen))  # as where a file says nothing: it may be trained
-        return LabelSet(tuple(self.rows), titles, texts, parents, status, seen)
+        titles, texts, parents, status, seen = zip(*self.rows.values(), strict=True) if self.rows else ((),) * 5
+        said = self.labels.seen is not None or not all(seen)
+        return LabelSet(tuple(self.rows), titles, texts, parents, status, seen if said else None)
 
 
 class _Row(NamedTuple):
@@ -305,6 +332,7 @@ class _Row(NamedTuple):
     text: str
     parents: tuple[str, ...]
     status: str
+    seen: bool
 
 
 def _active(labels: LabelSet) -> dict[str, tuple[str, str, tuple[str, ...]]]:
@@ -318,6 +346,8 @@ def _from_json(kind: str, name: str, value: Any) -> Any:
         return tuple(Edit.from_dict({**part, "kind": Add.kind}) for part in value)
     if name in ("sources", "parents") and is_list and all(isinstance(part, str) for part in value):
         return tuple(value)
+    if name == "seen" and isinstance(value, bool):
+        return value
     if name in ("label_id", "title", "text", "target") and isinstance(value, str):
         return value.strip()
     raise CorpusError(f"an edit of kind {kind} has a wrong {name}", got=value)

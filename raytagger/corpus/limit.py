@@ -19,6 +19,7 @@ REMEDIES = {
     "wrong_type": "Convert the column, or name another by source.map.",
     "no_id": "Give every document an id, or name the column by source.map.id.",
     "empty_text": "Name the columns of the text by source.map.text or source.fields; feature files have none.",
+    "duplicate_id": "Give every document an id of its own, or name the column that has it by source.map.id.",
     "too_long": "Cut the documents, or raise source.max_bytes.",
 }
 
@@ -30,7 +31,7 @@ class RejectLimit:
     source: SourceSettings
     read: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    example: str = ""
+    examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, chunk: DocumentChunk) -> None:
         """Counts a chunk.
@@ -39,10 +40,9 @@ class RejectLimit:
             RejectsError: none of the first 10,000 rows is a document, where most of them have to be.
         """
         self.read += len(chunk.documents) + len(chunk.rejects)
-        self.rejected.update(chunk.rejects["reason"].to_pylist())
-        if len(chunk.rejects) and not self.example:
-            first = chunk.rejects.slice(0, 1).to_pylist()[0]
-            self.example = f"{first['doc_id']}: {first['error']}"
+        for row in chunk.rejects.select(["reason", "doc_id", "error"]).to_pylist():
+            self.rejected[row["reason"]] += 1
+            self.examples.setdefault(row["reason"], f"{row['doc_id']}: {row['error']}")
         if self.read >= EARLY_ROWS and self.rejected.total() == self.read and self.source.max_reject_share < 0.5:
             self.check()
 
@@ -61,7 +61,7 @@ class RejectLimit:
         reason, _ = self.rejected.most_common(1)[0]
         raise RejectsError(
             f"{rejects:,} of {self.read:,} documents of {self.source.documents} were rejected",
-            got=f"{dict(self.rejected)}, such as {self.example}",
+            got=f"{dict(self.rejected)}, such as {self.examples[reason]}",
             expected=f"a share of {self.source.max_reject_share} at most (source.max_reject_share)",
             remedy=f"{REMEDIES.get(reason, 'Mend the documents, or raise the limit.')} {kept}".rstrip(),
         )

@@ -7,25 +7,21 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
 from raytagger.corpus.chunk import DocumentChunk
 from raytagger.corpus.labels import LabelSet
 from raytagger.corpus.unknown import explain_unknown, fold_ids
-from raytagger.schema import BoolArray
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 EXAMPLES = 5
 SAVED = "report.json"
-HashArray = npt.NDArray[np.uint64]
 
 
 @dataclass
@@ -51,9 +47,6 @@ class Finding:
 class CorpusReport:
     """Counts over documents and labels.
 
-    Memory is 8 bytes a document (for a moment 16): a duplicate id is found by its hash, so that among ten
-    million documents one is taken for a duplicate by mistake with probability 3e-6.
-
     Attributes:
         n_documents: documents read, without the rejected ones.
         splits: documents of each split; "" counts those without one.
@@ -70,7 +63,6 @@ class CorpusReport:
         self.rejects: Counter[str] = Counter()
         self.findings = {name: Finding() for name in TITLES}
         self._hint = ""
-        self._seen = HashRuns()
         self._labels = labels
         self._label_ids = pa.array(labels.ids, pa.string()) if labels else None
         if labels:
@@ -84,12 +76,11 @@ class CorpusReport:
         self._hint = self._hint or chunk.hint
         self.splits.update(name or "" for name in documents["split"].to_pylist())
         self.rejects.update(rejects["reason"].to_pylist())
-        empty = rejects.filter(pc.equal(rejects["reason"], "empty_text"))
-        self.findings["empty_texts"].add(empty["doc_id"].to_pylist())
+        for reason, finding in (("empty_text", "empty_texts"), ("duplicate_id", "duplicate_ids")):
+            found = rejects.filter(pc.equal(rejects["reason"], reason))
+            self.findings[finding].add(found["doc_id"].to_pylist())
         self.findings["over_lines"].add(chunk.over_lines)
         ids = documents["doc_id"].to_pylist()
-        twice = self._seen.add(hash_ids(ids))
-        self.findings["duplicate_ids"].add(ids[row] for row in np.flatnonzero(twice))
         labels = documents["labels"]
         bare = np.asarray(pc.equal(pc.fill_null(pc.list_value_length(labels), 0), 0))
         self.findings["without_labels"].add(ids[row] for row in np.flatnonzero(bare))
@@ -167,35 +158,6 @@ class CorpusReport:
             elif text in first:
                 self.findings["duplicate_label_texts"].add([label_id])
             first.add(text)
-
-
-class HashRuns:
-    """A set of 64-bit hashes: a few sorted arrays, merged so that each is over twice the next."""
-
-    def __init__(self) -> None:
-        self._runs: list[HashArray] = []
-
-    def add(self, hashes: HashArray) -> BoolArray:
-        """Adds hashes; True where one was there or stands earlier among them. O(log N) each, amortised."""
-        unique, first = np.unique(hashes, return_index=True)
-        before = np.ones(len(hashes), np.bool_)
-        before[first] = False
-        for run in self._runs:
-            places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
-            before |= run[places] == hashes
-        new = np.sort(hashes[~before]) if before.any() else unique
-        while self._runs and len(self._runs[-1]) <= 2 * len(new):
-            # A stable sort finds the two runs and merges them.
-            new = np.sort(np.concatenate([self._runs.pop(), new]), kind="stable")
-        if len(new):
-            self._runs.append(new)
-        return before
-
-
-def hash_ids(ids: list[str]) -> HashArray:
-    """64-bit hashes, the same in every process."""
-    digests = b"".join(blake2b(value.encode(), digest_size=8).digest() for value in ids)
-    return np.frombuffer(digests, np.uint64)
 
 
 TITLES = {

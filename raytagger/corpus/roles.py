@@ -36,7 +36,8 @@ class Roles:
                     expected=", ".join(ROLES),
                     remedy=f"Did you mean {near}? Other columns are named by source.fields and source.columns.",
                 )
-            if not name.strip("*") or (role != "labels" and name.endswith("*")):
+            unlabelled = role == "labels" and not name
+            if not (name.strip("*") or unlabelled) or (role != "labels" and name.endswith("*")):
                 raise SettingsError(f"source.map.{role} names no column", got=name, expected="a column of the file")
         used = [*self.source.map.values(), *({"text"} & set(self.fields) - self.source.map.keys())]
         twice = sorted({name for name in used if used.count(name) > 1})
@@ -64,7 +65,7 @@ class Roles:
 
     @cached_property
     def labels(self) -> str:
-        """The column of the labels; "" where a prefix stands for many or another role has taken it."""
+        """The column of the labels; "" where there is none or a prefix stands for many."""
         return "" if self.prefix else "".join(self._own("labels"))
 
     @cached_property
@@ -79,10 +80,10 @@ class Roles:
         return "".join(self._own("split"))
 
     def has(self, role: str, names: Iterable[str]) -> bool:
-        """Whether the column that is mapped to a role is among a file's, or one of those with its prefix."""
+        """Whether the column of the labels or the split is among a file's, or one of those with its prefix."""
         if role == "labels" and self.prefix:
             return any(name.startswith(self.prefix) for name in names)
-        return self.source.map[role] in names
+        return (self.labels if role == "labels" else self.split) in names
 
     def kinds(self) -> dict[str, Kind]:
         """The columns to ask a reader for; ids first."""

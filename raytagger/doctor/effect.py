@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from raytagger import metrics
 from raytagger.bundle import Tagger, unseen_labels
+from raytagger.bundle.features import take_rows
 from raytagger.corpus import read_documents
 from raytagger.errors import CorpusError
 from raytagger.evaluate import Selection, gold_matrix, limited, splits_there
@@ -57,18 +58,47 @@ class Effect:
         labels: how many unseen ones were left out; seen ones stay.
         documents: documents with other unseen gold labels, over which is compared.
         changes: by figure; empty without such documents.
-        share_blank: of all documents with an unseen gold label, those of which the tagger knows nothing.
     """
 
     left_out: str
     labels: int
     documents: int
     changes: dict[str, Change]
-    share_blank: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """For a program."""
         return asdict(self)
+
+
+@dataclass
+class Looked:
+    """The documents that were looked at, whatever was found.
+
+    Attributes:
+        documents: how many.
+        blank: of which the tagger knows nothing.
+        without_gold: without a gold label of the label set.
+    """
+
+    documents: int = 0
+    blank: int = 0
+    without_gold: int = 0
+
+    @property
+    def share_blank(self) -> float:
+        """0 without documents."""
+        return self.blank / max(self.documents, 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a program."""
+        return {**asdict(self), "share_blank": self.share_blank}
+
+
+class Measured(NamedTuple):
+    """The documents, and an effect for each name that has an unseen label, in their order; none without one."""
+
+    looked: Looked
+    effects: list[Effect]
 
 
 def zero_shot_documents(
@@ -107,7 +137,7 @@ def measure_effect(
     flagged: Mapping[str, BoolArray],
     seed: int = 0,
     progress: Progress = silent,
-) -> list[Effect]:
+) -> Measured:
     """Ranks each document's labels once, and looks at the ranking without each group of labels.
 
     Args:
@@ -117,35 +147,42 @@ def measure_effect(
         seed: of the bootstrap and of the draws.
         progress: told of documents.
 
-    Returns:
-        An effect for each name that has an unseen label, in their order; none without one.
-
     Raises:
-        CorpusError: no document has an unseen gold label.
+        CorpusError: labels are left out, and no document has an unseen gold label.
     """
-    unseen_L = unseen_labels(tagger)
+    unseen_L, looked = unseen_labels(tagger), Looked()
     trials = [
         _Trial(name, unseen_L, unseen_L & flag_L, seed)
         for name, flag_L in flagged.items()
         if (unseen_L & flag_L).any()
     ]
-    done = measured = blank = 0
-    for part in documents if trials else ():
+    measured = 0
+    for part in documents:
         gold, _ = gold_matrix(part["labels"].to_pylist(), tagger.labels.index)
+        features = tagger.encode(part["text"].to_pylist())
+        looked.documents += len(part)
+        looked.blank += int(tagger.search(features, 1).empty_B.sum())
+        looked.without_gold += int((metrics.count_gold(gold) == 0).sum())
         rows = np.flatnonzero(metrics.count_gold(metrics.unseen_gold(gold, unseen_L)))  # no other counts
-        done, measured = done + len(part), measured + len(rows)
-        if len(rows):
-            features = tagger.encode(part["text"].take(pa.array(rows)).to_pylist())
-            for figure, k in FIGURES.items():
-                candidate_L = unseen_L if figure.startswith("UR") else np.ones(len(unseen_L), bool)
-                ranking = _Ranking(tagger, features, candidate_L)
-                blank += int(ranking.all.empty_B.sum()) if figure == "ZSR@10" else 0
-                for trial in trials:
-                    trial.add(figure, k, ranking, gold[rows])
-        progress("measuring the effect", done)
+        measured += len(rows)
+        if trials and len(rows):
+            _measure(trials, tagger, take_rows(features, rows), gold[rows])
+        progress("measuring the effect", looked.documents)
     if trials and not measured:
-        raise CorpusError("no document has an unseen gold label", got=f"{done} documents")
-    return [replace(trial.effect(seed), share_blank=blank / measured) for trial in trials]
+        raise CorpusError(
+            "no document has an unseen gold label",
+            got=f"{looked.documents} documents, {looked.without_gold} of them without a known gold label",
+        )
+    return Measured(looked, [trial.effect(seed) for trial in trials])
+
+
+def _measure(trials: Sequence[_Trial], tagger: Tagger, features: Any, gold: sp.csr_matrix) -> None:
+    unseen_L = unseen_labels(tagger)
+    for figure, k in FIGURES.items():
+        candidate_L = unseen_L if figure.startswith("UR") else np.ones(len(unseen_L), bool)
+        ranking = _Ranking(tagger, features, candidate_L)
+        for trial in trials:
+            trial.add(figure, k, ranking, gold)
 
 
 class _Ranking:
@@ -159,7 +196,8 @@ class _Ranking:
         """The k best labels but these; ranked anew only where too few are left of the depth."""
         label_BJ, score_BJ = self.all.label_BK, self.all.score_BK
         left_BJ = (label_BJ != PAD) & ~out_L[label_BJ]
-        if ((left_BJ.sum(axis=1) < k) & (label_BJ[:, -1] != PAD)).any():
+        deeper = label_BJ.shape[1] < len(out_L)  # else all labels are ranked
+        if deeper and ((left_BJ.sum(axis=1) < k) & (label_BJ[:, -1] != PAD)).any():
             return self._tagger.search(self._features, k, self._candidate_L & ~out_L)
         place_BK = np.argsort(~left_BJ, axis=1, kind="stable")[:, :k]
         left_BK = np.take_along_axis(left_BJ, place_BK, axis=1)

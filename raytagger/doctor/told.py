@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from raytagger.doctor.effect import Effect
+from raytagger.doctor.effect import Effect, Looked
 from raytagger.doctor.labels import ILL, REMEDIES, LabelFinding, LabelReport
 from raytagger.metrics import Interval
 from raytagger.tables import blank_part, blank_warning, percent, table
@@ -35,6 +35,15 @@ def worst(findings: Sequence[LabelFinding], count: int = WORST) -> list[LabelFin
         place[finding.kind] += 1
         ranked.append((finding.kind not in ILL, place[finding.kind], row))
     return [findings[row] for row in sorted(row for _, _, row in sorted(ranked)[:count])]
+
+
+def document_lines(looked: Looked) -> list[str]:
+    """How many documents were looked at, and what is wrong with them."""
+    without = f"{looked.without_gold:,} without a known gold label"
+    return [
+        f"documents: {looked.documents:,}, {without}, {blank_part(looked.share_blank)}",
+        *blank_warning(looked.share_blank),
+    ]
 
 
 def effect_lines(effects: Sequence[Effect]) -> list[str]:
@@ -67,8 +76,6 @@ def effect_lines(effects: Sequence[Effect]) -> list[str]:
         "`others alone`: the part of the change that is not the gold of the labels left out. `by lot`: the same "
         "for as many unseen labels drawn at random, mean [least, most] of ten draws. Fewer candidates always "
         "help; ill labels cost what exceeds that.",
-        f"documents: {blank_part(effects[0].share_blank)}",
-        *blank_warning(effects[0].share_blank),
     ]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from raytagger.bundle import load, peek_manifest, pin_bundle, text_settings
 from raytagger.corpus import LabelSet
 from raytagger.corpus.labels import read_source_labels
-from raytagger.doctor.effect import Effect, measure_effect, zero_shot_documents
+from raytagger.doctor.effect import Measured, measure_effect, zero_shot_documents
 from raytagger.doctor.labels import REMEDIES, LabelReport, check_labels
-from raytagger.doctor.told import effect_lines, report_lines
+from raytagger.doctor.told import document_lines, effect_lines, report_lines
 from raytagger.encoders import load_encoder
 from raytagger.errors import SettingsError
 from raytagger.evaluate import survey
@@ -39,30 +39,34 @@ class Trial:
 
 @dataclass(frozen=True)
 class Health:
-    """The findings on a label file and, where it was measured, their effect; None where not."""
+    """The findings on a label file and, where they were measured on documents, their effect; None where not."""
 
     place: str
     label_set_id: str
     report: LabelReport
-    effects: list[Effect] | None
+    measured: Measured | None
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
         """For a program: all findings."""
-        effects = None if self.effects is None else [effect.as_dict() for effect in self.effects]
+        looked, effects = self.measured or (None, None)
         return {
             "labels": self.place,
             "label_set_id": self.label_set_id,
             "n_labels": self.report.labels,
             "counts": self.report.counts,
             "findings": [finding.as_dict() for finding in self.report.findings],
-            "effects": effects,
+            "documents": looked and looked.as_dict(),
+            "effects": None if effects is None else [effect.as_dict() for effect in effects],
             "seconds": round(self.seconds, 2),
         }
 
     def lines(self) -> list[str]:
-        """For a person: counts, the worst findings, the effect."""
-        return [*report_lines(self.report), *([] if self.effects is None else effect_lines(self.effects))]
+        """For a person: counts, the worst findings, the effect, the documents."""
+        if self.measured is None:
+            return report_lines(self.report)
+        looked, effects = self.measured
+        return [*report_lines(self.report), *effect_lines(effects), *document_lines(looked)]
 
 
 def examine_labels(
@@ -101,11 +105,11 @@ def examine_labels(
     label_set = read_source_labels(store, source)
     report = check_labels(label_set, load_encoder(encoder, store), similar, encoder.prompt, progress)
     trial = replace(trial, source=source)
-    effects = _measure(store, label_set, report, trial, progress) if trial.bundle else None
-    return Health(labels, label_set.fingerprint, report, effects, time.perf_counter() - started)
+    measured = _measure(store, label_set, report, trial, progress) if trial.bundle else None
+    return Health(labels, label_set.fingerprint, report, measured, time.perf_counter() - started)
 
 
-def _measure(store: Store, labels: LabelSet, report: LabelReport, trial: Trial, progress: Progress) -> list[Effect]:
+def _measure(store: Store, labels: LabelSet, report: LabelReport, trial: Trial, progress: Progress) -> Measured:
     tagger = load(trial.bundle, store)
     if tagger.labels != labels:
         tagger = tagger.with_labels(labels)

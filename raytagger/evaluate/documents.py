@@ -63,7 +63,7 @@ class Survey:
     Attributes:
         documents: how many each split has; None for those without one.
         trained: of these, how many the bundle was trained on.
-        rejects: rows that cannot be read.
+        rejects: rows that cannot be read, and later documents of an id.
         filtered: gold labels of each split that the XMC repository's `filter_labels` files take away.
     """
 
@@ -110,7 +110,7 @@ class Selection:
 
 
 def survey(store: Store, source: SourceSettings, tagger: Tagger) -> Survey:
-    """One pass before anything is tagged: splits, documents the bundle was trained on, rows that cannot be read."""
+    """One pass before anything is tagged: splits, documents the bundle was trained on, rejected rows."""
     found, hashes = Survey(), trained_hashes(tagger)
     for chunk in read_documents(store, source):
         splits = chunk.documents["split"].to_pylist()
@@ -135,6 +135,8 @@ def select(found: Survey, asked: Asked, tagger: Tagger) -> Selection:
     share = found.held_out(tagger) if asked.held_out is None else asked.held_out
     if share and (not asked.split or same_split(asked.split, HELD_OUT)):
         return Selection("", (), share)
+    if asked.split and not found.names:
+        raise _without_splits(asked.split, share, bool(found.trained.total()))
     split = find_split(found.names, asked.split)
     measured = found.documents[split] if split else found.documents.total()
     trained = found.trained[split] if split else found.trained.total()
@@ -154,6 +156,19 @@ def splits_there(names: set[str], asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in sorted(names) if any(same_split(one, name) for one in asked))
 
 
+def _without_splits(split: str, share: float, fitted_on_these: bool) -> CorpusError:
+    """Why there is no such split where no document has any, and what to ask for instead."""
+    if share:
+        why, remedy = f"of these, fit held out {share:g} as {HELD_OUT}", f"Ask for --split {HELD_OUT}, or for none."
+    else:
+        why = "fit held none of these out" + (" (source.holdout = 0)" if fitted_on_these else "")
+        remedy = (
+            "Leave --split out to measure all of the documents; or give them a column split, or fit with "
+            f"source.holdout above 0, which holds a share out as {HELD_OUT}."
+        )
+    return CorpusError(f"the split does not exist: no document has a split, and {why}", got=split, remedy=remedy)
+
+
 def find_split(names: set[str], asked: str) -> str:
     """The split to measure on; "" where documents have none.
 
@@ -162,7 +177,7 @@ def find_split(names: set[str], asked: str) -> str:
     """
     asked = next(iter(splits_there(names, (asked,))), asked)
     if asked and asked not in names:
-        raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)) or "no --split")
+        raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)))
     if asked or not names:
         return asked
     if "test" not in names:

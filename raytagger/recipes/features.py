@@ -103,7 +103,7 @@ def read_features(
         if encode is not None:
             texts += part.texts
     read = collected.read(run, len(labels))
-    check_trainable(read)
+    check_trainable(read, report)
     doc_NV = sp.csr_matrix(sp.vstack(terms, format="csr"), dtype=np.float32)
     doc_NE = encode(texts) if encode is not None else None
     train_N, validation_N = (rows[read.has_label_N[rows]] for rows in (read.train_N, read.validation_N))

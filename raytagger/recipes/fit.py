@@ -39,7 +39,7 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
     """
     fitted = run_recipe(run, progress, say)
     share_blank, refused = _try_out(run, join(fitted.bundle, fitted.version))
-    warnings = (*warnings_of(run, fitted.report), *refused)
+    warnings = (*warnings_of(run, fitted), *refused)
     for line in warnings:
         say(f"warning: {line}")
     return replace(fitted, warnings=warnings, share_blank=share_blank)

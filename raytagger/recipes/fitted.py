@@ -68,8 +68,14 @@ def check_places(run: FitRun) -> None:
         check_writable(Store(run.storage), place, folder=True)
 
 
-def warnings_of(run: FitRun, report: CorpusReport) -> tuple[str, ...]:
+def warnings_of(run: FitRun, fitted: Fitted) -> tuple[str, ...]:
     """What a person must know of the documents that were fitted on."""
+    untrained = run.source.documents and not fitted.trained_labels
+    told = ("no gold label was trained on: all labels are unseen",) if untrained else ()
+    return told + _of_splits(run, fitted.report)
+
+
+def _of_splits(run: FitRun, report: CorpusReport) -> tuple[str, ...]:
     if not report.without_splits:
         return ()
     if not run.source.holdout:

@@ -20,8 +20,10 @@ from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.frozen import uses_encoder, uses_terms
 from raytagger.corpus import LabelSet, read_documents
 from raytagger.corpus.labels import read_source_labels
-from raytagger.corpus.report import CorpusReport, hash_ids
+from raytagger.corpus.report import CorpusReport
+from raytagger.corpus.roles import Roles
 from raytagger.corpus.splits import select_training
+from raytagger.corpus.unique import hash_ids
 from raytagger.encoders import load_encoder, save_encoder
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.progress import Progress, silent, unsaid
@@ -99,14 +101,15 @@ def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> C
     """One pass over the corpus: terms and label counts of the training split, and the report over all of it.
 
     Raises:
-        CorpusError: documents are named, but none is for training, or none of their labels is in the label set.
+        CorpusError: documents are named, but none is for training, or they are to have labels and none is known.
     """
     counts = Counts(CorpusReport(labels), np.zeros(len(labels), np.int64))
     if not run.source.documents:
         return counts
-    read, has_splits = 0, False
+    read, has_splits, has_labels, roles = 0, False, False, Roles(run.source)
     for chunk in read_documents(store, run.source):
         counts.report.add(chunk)
+        has_labels = has_labels or roles.has("labels", chunk.names)
         training, now = select_training(chunk.documents, run.source, (run.source.train_split,), has_splits)
         if now and not has_splits:  # none of the documents counted so far is for training
             has_splits, counts = True, Counts(counts.report, np.zeros(len(labels), np.int64))
@@ -117,25 +120,40 @@ def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> C
             counts.count_L[known] += 1
         read += len(chunk.documents)
         progress("counting", read)
-    _check_counts(run, counts)
+    _check_counts(counts)
+    if run.search.kind == "popularity" or has_labels or counts.report.hint:
+        _check_gold(counts)
     return counts
 
 
-def _check_counts(run: FitRun, counts: Counts) -> None:
+def _check_counts(counts: Counts) -> None:
     if not len(counts.hash_N):
         raise CorpusError(
             "no document to train on",
             got=f"{counts.report.n_documents} documents, splits {sorted(filter(None, counts.report.splits))}",
             remedy="Check source.train_split.",
         )
-    unknown, marked = (counts.report.findings[name].count for name in ("unknown_labels", "marked_unseen"))
-    if unknown and not marked and not counts.count_L.any():
+
+
+def _check_gold(counts: Counts) -> None:
+    """Documents that never had labels are fine, since most searches need none; lost ones are told."""
+    report, found = counts.report, counts.report.findings
+    if counts.count_L.any() or found["marked_unseen"].count:
+        return
+    if found["unknown_labels"].count:
         raise CorpusError(
             "no gold label is in the label set",
-            got=", ".join(counts.report.findings["unknown_labels"].examples),
+            got=", ".join(found["unknown_labels"].examples),
             expected="label ids of the label file",
             remedy="Check that documents and labels name the same ids.",
         )
+    raise CorpusError(
+        "no training document has a gold label",
+        got=report.hint or f"{len(counts.hash_N):,} documents of the training split",
+        expected="labels in a column labels, or in the one that source.map.labels names",
+        remedy='Name the column; or say by source.map.labels = "" that there are none: then nothing is trained '
+        "and all labels are unseen (popularity needs some).",
+    )
 
 
 def _embed(

@@ -143,7 +143,7 @@ def _read(
             ids += encoder.tokenize([run.encoder.prompt + text for text in part.texts]).ids
         collected.add(part)
     read = collected.read(run, len(labels))
-    check_trainable(read)
+    check_trainable(read, report)
     return _Corpus(Ragged.of(ids), read)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger.corpus import LabelSet, list_documents, read_documents
-from raytagger.corpus.report import CorpusReport, hash_ids
+from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.splits import select_training
+from raytagger.corpus.unique import hash_ids
 from raytagger.corpus.xmc_filter import pair_files
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress
@@ -106,18 +107,18 @@ def trainable_gold(
     return [[label for label in row if label not in marked] for row in known]
 
 
-def check_trainable(read: Read) -> None:
+def check_trainable(read: Read, report: CorpusReport) -> None:
     """Refuses a corpus without a training document that has a label.
 
     Raises:
-        CorpusError: says how many documents there are.
+        CorpusError: says how many documents there are, and which columns look like labels where none is named so.
     """
     if not read.has_label_N[read.train_N].any():
         raise CorpusError(
             "no document to train on",
             got=f"{len(read.train_N)} documents of the training split, none with a label that may be trained",
             expected="documents with labels of the label set that are not marked seen = false",
-            remedy="Check source.train_split, and that documents and labels name the same ids.",
+            remedy=report.hint or "Check source.train_split, and that documents and labels name the same ids.",
         )
 
 

@@ -206,7 +206,7 @@ def facts(subject: Subject) -> str:
         ("left out, without gold labels", f"{found['n_without_gold']:,}"),
         ("gold labels outside the label set", f"{found['n_unknown_gold']:,}"),
         ("gold labels left out by filter_labels", f"{found['n_filtered_gold']:,}"),
-        ("rows that cannot be read", f"{found['n_rejected']:,}"),
+        ("rejected rows", f"{found['n_rejected']:,}"),
         ("labels, of them unseen", f"{found['n_labels']:,}, {found['n_unseen_labels']:,}"),
         ("unseen pairs measured", f"{found['n_unseen_pairs']:,}"),
         ("documents longer than is read", f"{percent(found['share_cut'])} %"),

@@ -95,7 +95,7 @@ class Texts(NamedTuple):
 
 
 def read_texts(run: FitRun, files: Files, group: range) -> Iterator[Texts]:
-    """The texts of a group of files, unit by unit."""
+    """The texts of a group of files, unit by unit; those of later documents of an id, few, count for terms too."""
     for unit in read_group(Store(run.storage), files, group, run.source, run.cluster.chunk_documents):
         documents, has_splits = select_training(unit.documents, run.source, (run.source.train_split,))
         yield Texts(documents["text"].to_pylist(), has_splits)

@@ -133,7 +133,9 @@ def check_rejects(summary: TagSummary, source: SourceSettings) -> None:
     Raises:
         RejectsError: their share is larger than `source.max_reject_share`.
     """
-    first = next((done.rejects[0] for done in summary.units if done.rejects), None)
-    example = f"{first['doc_id']}: {first['error']}" if first else ""
-    limit = RejectLimit(source, summary.read, summary.rejected, example)
+    examples: dict[str, str] = {}
+    for done in summary.units:
+        for one in done.rejects:
+            examples.setdefault(one["reason"], f"{one['doc_id']}: {one['error']}")
+    limit = RejectLimit(source, summary.read, summary.rejected, examples)
     limit.check("What was tagged is kept and not tagged again.")

@@ -40,6 +40,7 @@ from raytagger.stream.run import TagSummary
 from raytagger.stream.units import Done, read_marker
 from raytagger.tables import figure_lines
 from tests.corpora import small_bundle
+from tests.equal import assert_same_scores
 from tests.tiny import tiny_decoder, tiny_encoder
 
 UNKNOWN = "ꙮꙮ ⵣⵣⵣ"  # no encoder's tokenizer and no vocabulary of these tests has any of it
@@ -109,6 +110,20 @@ def test_labels_that_share_no_word_never_fill_up_a_ranking(bundles, kind):
     named = found.label_BK[0] != PAD
     assert 0 < named.sum() < len(tagger.labels)
     assert (found.score_BK[0, named] > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["dense", "tfidf", "mean", "bm25", "popularity", "xml0"])
+def test_more_labels_than_there_are_is_all_of_them(bundles, kind):
+    tagger, most = load(bundles[kind]), 10**12  # no machine has room for so many places
+    labels = len(tagger.labels)
+    features, odd_L = tagger.encode([KNOWN, UNKNOWN]), np.arange(labels) % 2 == 1
+    for found, same in (
+        (tagger.tag([KNOWN, UNKNOWN], most), tagger.tag([KNOWN, UNKNOWN], labels)),
+        (tagger.search(features, most), tagger.search(features, labels)),
+        (tagger.rank(features, most, odd_L), tagger.rank(features, labels, odd_L)),
+    ):
+        assert found.label_BK.shape == (2, labels)
+        assert_same_scores(found, same)
 
 
 @pytest.mark.parametrize("prompt", ["", "query: "])

@@ -112,6 +112,13 @@ def ndcg(tagger, texts, gold, allowed_L):
     return metrics.mean_defined(metrics.ndcg_at(tagger.search(tagger.encode(texts), 5, allowed_L), gold, 5))
 
 
+def test_more_labels_than_there_are_is_all_of_them(tagger):
+    texts = ["Pruning plum trees in summer.", "A bread of rye."]
+    found, labels = tagger.tag(texts, 10**12), len(tagger.labels)
+    assert found.label_BK.shape == (2, labels)
+    assert_same_scores(found, tagger.search(tagger.encode(texts), labels))
+
+
 def test_a_blend_is_not_worse_than_its_best_member(tagger):
     documents = [one for one in lines_of("docs.jsonl") if one.get("split") == "val"]
     gold = to_matrix(

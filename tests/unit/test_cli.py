@@ -249,6 +249,7 @@ def test_label_versions(small_files, tmp_path):
     assert len(text) == 2
     assert "encode 1 label text" in text[0]
     assert json.loads(run("labels", "diff", old, old, "--json").stdout) == []
+    assert run("labels", "diff", old, old).stdout == "no edits\n"
     edits.write_text('{"kind": "add"}')
     result = run("labels", "apply", edits, old, "--output", new)
     assert result.exit_code == 1

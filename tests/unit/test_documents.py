@@ -132,7 +132,7 @@ def test_carried_json_values_keep_a_type(tmp_path):
     third = {"id": 3, "text": "a", "late": 3}
     fourth = {"id": 4, "text": "a", "n": 2.5}
     path = write_lines(
-        tmp_path / "d.jsonl", first, second, *({"id": row, "text": "a"} for row in range(99)), third, fourth
+        tmp_path / "d.jsonl", first, second, *({"id": row, "text": "a"} for row in range(5, 104)), third, fourth
     )
     documents, rejects = read(path, columns=("n", "x", "ok", "names", "deep", "late"), rows=7)
     assert (documents[0]["n"], documents[0]["ok"], documents[0]["names"]) == (1, True, ["b"])

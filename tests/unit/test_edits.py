@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytagger.corpus.edits import Add, Edit, Merge, Reparent, Retire, Reword, Split, apply, diff, read_edits
+from raytagger.corpus.edits import Add, Edit, Mark, Merge, Reparent, Retire, Reword, Split, apply, diff, read_edits
 from raytagger.corpus.labels import LabelSet
 from raytagger.errors import CorpusError
 from raytagger.store import Store
@@ -17,6 +17,7 @@ ALL = [
     Merge(("b", "c"), "a"),
     Split("b", (Add("b1", "B1"), Add("b2", text="bee two"))),
     Retire("c"),
+    Mark("a", False),
 ]
 
 
@@ -49,6 +50,20 @@ def test_applying_the_difference_gives_the_new_content(old, new):
 
 def test_the_difference_of_a_set_to_itself_is_nothing():
     assert diff(OLD, OLD) == []
+
+
+def test_another_mark_is_an_edit_that_asks_for_a_new_fit():
+    new = LabelSet(OLD.ids, OLD.titles, OLD.texts, seen=(False, True, True))
+    edits = diff(OLD, new)
+    assert edits == [Mark("a", False), Mark("c", True)]
+    assert [f"{edit}  # {edit.recompute}" for edit in edits] == [
+        "Mark(label_id='a', seen: true → false)  # fit again",
+        "Mark(label_id='c', seen: false → true)  # fit again",
+    ]
+    assert apply(OLD, edits).seen == new.seen
+    unmarked = LabelSet(OLD.ids, OLD.titles, OLD.texts)  # no column `seen`: all may be trained
+    assert diff(unmarked, LabelSet(OLD.ids, OLD.titles, OLD.texts, seen=(True,) * 3)) == []
+    assert apply(unmarked, diff(unmarked, new)).seen == new.seen
 
 
 def test_indices_are_kept_and_new_labels_appended():

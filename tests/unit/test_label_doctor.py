@@ -267,7 +267,7 @@ def test_the_effect_is_that_of_plain_loops(bundle):
     table = pa.concat_tables(tables)
     out = {"garden/ponds", "weather/drought", "sailing/racing"}
     some_L = tagger.labels.mask([*out, "garden/pruning"])  # a seen label stays
-    (effect,) = measure_effect(tagger, tables, {"ill": some_L})
+    (effect,) = measure_effect(tagger, tables, {"ill": some_L}).effects
     assert (effect.left_out, effect.labels) == ("ill", 3)
     for figure, k in FIGURES.items():
         of_unseen = figure.startswith("UR")
@@ -291,14 +291,14 @@ def test_labels_drawn_by_lot_gain_what_labels_gain(bundle):
     unseen = [name for name, seen in zip(tagger.labels.ids, tagger.labels.seen, strict=True) if not seen]
     tables = list(zero_shot_documents(Store(), SOURCE, SPLITS))
     flagged = {name: tagger.labels.mask(set(unseen) - {name}) for name in unseen}
-    effects = measure_effect(tagger, tables, flagged)
+    effects = measure_effect(tagger, tables, flagged).effects
     for figure in FIGURES:
         gains = [effect.changes[figure].others.value for effect in effects]
         drawn = effects[0].changes[figure].by_lot
         assert all(any(end == pytest.approx(gain) for gain in gains) for end in (drawn.low, drawn.high))
         assert drawn.low <= drawn.value <= drawn.high
     assert effects[0].changes["UR@1"].by_lot.high > 0
-    assert effects == measure_effect(tagger, tables, flagged)
+    assert effects == measure_effect(tagger, tables, flagged).effects
 
 
 def test_a_ranking_of_which_too_little_is_left_is_made_anew(bundle, monkeypatch):
@@ -320,7 +320,7 @@ def test_the_figures_before_are_those_of_evaluate(bundle):
     tagger = tagger.with_labels(LabelSet((*old.ids, "garden/pools"), **more))
     figures = evaluate(tagger, Store(), SOURCE, Asked())
     flagged = {"duplicate": tagger.labels.mask(["garden/pools"])}
-    (effect,) = measure_effect(tagger, zero_shot_documents(Store(), SOURCE, SPLITS), flagged)
+    (effect,) = measure_effect(tagger, zero_shot_documents(Store(), SOURCE, SPLITS), flagged).effects
     assert effect.labels == 1
     for figure, change in effect.changes.items():
         assert change.before == pytest.approx(figures[figure])
@@ -330,13 +330,13 @@ def test_the_figures_before_are_those_of_evaluate(bundle):
 def test_seen_labels_have_no_effect(bundle):
     tagger = load(bundle)
     flagged = {"ill": tagger.labels.mask(["garden/pruning"])}
-    assert measure_effect(tagger, zero_shot_documents(Store(), SOURCE, SPLITS), flagged) == []
+    assert measure_effect(tagger, zero_shot_documents(Store(), SOURCE, SPLITS), flagged).effects == []
 
 
 def test_without_other_unseen_gold_there_is_no_figure(bundle):
     tagger = load(bundle)
     flagged = {"ill": np.ones(len(tagger.labels), bool)}
-    (effect,) = measure_effect(tagger, zero_shot_documents(Store(), SOURCE, SPLITS), flagged)
+    (effect,) = measure_effect(tagger, zero_shot_documents(Store(), SOURCE, SPLITS), flagged).effects
     assert (effect.labels, effect.documents, effect.changes) == (10, 0, {})
 
 
@@ -419,6 +419,28 @@ def test_the_command_says_that_no_ill_label_is_unseen(tmp_path, bundle):
     told = run(path, *ENCODER, "--bundle", bundle, "--documents", SMALL / "docs.jsonl")
     assert told.exit_code == 0, told.output
     assert "No label with a finding is unseen" in told.stdout
+
+
+def test_the_command_tells_of_the_documents_whatever_it_finds(tmp_path):
+    """Of a healthy label set, too: that the documents are blank, or name other labels, is worth more."""
+    rows = [json.loads(line) for line in (SMALL / "docs.jsonl").read_text().splitlines()]
+    rows = [{**row, "split": "test"} for row in rows][:40]
+    for row in rows[:10]:
+        row["text"] = "ⵣⵣⵣ ꙮꙮ"
+    for row in rows[5:20]:
+        row["labels"] = ["another/label"]
+    documents, labels = tmp_path / "docs.jsonl", tmp_path / "labels.jsonl"
+    documents.write_text("\n".join(map(json.dumps, rows)))
+    seen = [json.loads(line) | {"seen": True} for line in (SMALL / "labels.jsonl").read_text().splitlines()]
+    labels.write_text("\n".join(map(json.dumps, seen)))
+    bundle = small_bundle(str(tmp_path / "bundle"), "tfidf")
+    for file in (labels, SMALL / "labels.jsonl"):
+        asked = (file, *ENCODER, "--bundle", bundle, "--documents", documents)
+        told = run(*asked).stdout
+        assert "documents: 40, 15 without a known gold label, 25.0 % blank" in told
+        assert "warning: 25.0 % of the documents are blank" in told
+        looked = json.loads(run(*asked, "--json").stdout)["documents"]
+        assert looked == {"documents": 40, "blank": 10, "without_gold": 15, "share_blank": 0.25}
 
 
 @pytest.mark.parametrize(

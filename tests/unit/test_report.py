@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raytagger.corpus import DocumentChunk, LabelSet, read_documents
-from raytagger.corpus.report import CorpusReport, HashRuns
+from raytagger.corpus.report import CorpusReport
+from raytagger.corpus.unique import HashRuns
 from raytagger.schema import REJECT_SCHEMA
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
@@ -30,7 +31,8 @@ def read(path, rows, chunk_rows):
 ROWS = [
     {"id": "1", "text": "a", "labels": ["x", "new"], "split": "train"},
     {"id": "2", "text": "a", "labels": [], "split": "train"},
-    {"id": "1", "text": "b", "labels": ["y", "new", "newer"], "split": "test"},
+    {"id": "1", "text": "b", "labels": ["y", "newest"], "split": "test"},
+    {"id": "6", "text": "b", "labels": ["y", "new", "newer"], "split": "test"},
     {"id": "3", "text": "b"},
     {"id": "4", "text": " ", "labels": ["x"], "split": "test"},
     {"id": "5", "text": 5},
@@ -43,7 +45,7 @@ def test_every_finding_is_counted_with_examples(tmp_path):
         "n_documents": 4,
         "n_labels": 4,
         "splits": {"": 1, "test": 1, "train": 2},
-        "rejects": {"empty_text": 1, "wrong_type": 1},
+        "rejects": {"duplicate_id": 1, "empty_text": 1, "wrong_type": 1},
         "left_out": 0,
         "hint": "",
         "duplicate_ids": {"count": 1, "examples": ["1"]},

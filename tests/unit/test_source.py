@@ -150,9 +150,14 @@ def test_columns_that_look_like_labels_are_named_in_a_hint(tmp_path):
     text = "id,text,category,x,y\n1,a,c,0,1\n2,b,d,1,1\n"
     assert "category, x, y (of 0 and 1)" in report(write(tmp_path / "d.csv", text)).hint
     assert "keywords" in report(write_json(tmp_path / "d.jsonl", {"id": "1", "text": "a", "keywords": ["x"]})).hint
+    parts = ("my_topics_list", "subject_uris", "primaryCategory", "TAG_IDS")
+    likely = dict.fromkeys(("stage", "percentage", "classical", *parts), "x")
+    hint = report(write_json(tmp_path / "p.jsonl", {"id": "1", "text": "a", **likely})).hint
+    assert f"look like labels: {', '.join(parts)} (" in hint
     for labelled in ({"id": "1", "text": "a", "labels": ["x"], "tags": []}, {"id": "1", "text": "a"}):
         assert report(write_json(tmp_path / "e.jsonl", labelled)).hint == ""
-    assert report(tmp_path / "d.jsonl", map={"labels": "keywords"}).hint == ""
+    for named in ("keywords", ""):
+        assert report(tmp_path / "d.jsonl", map={"labels": named}).hint == ""
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_a_share_is_held_out_and_evaluated_on(make_run, store):
     assert (figures["split"], figures["held_out"], figures["n_trained_documents"]) == ("test", 0.1, 0)
     assert "no document has a split" in figures["warnings"][0]
     assert measure(run, store, split="test")["n_documents"] == test.sum()
-    with pytest.raises(CorpusError, match="the split does not exist"):
+    with pytest.raises(CorpusError, match=r"the split does not exist.*fit held out 0\.1 as test.*--split test"):
         measure(run, store, split="dev")
 
 
@@ -162,6 +162,17 @@ def test_a_blend_knows_its_own_training_documents_beside_those_of_its_members(ma
     assert set(load(str(tmp_path / "member")).trained_hashes) < set(hashes)
     figures = measure(run, store)
     assert (figures["held_out"], figures["n_trained_documents"]) == (0.1, 0)
+
+
+def test_a_split_where_no_document_has_one_is_refused_with_the_reason(make_run, store, tmp_path):
+    run = make_run(rows_of(100), holdout=0.0)
+    fit(run)
+    message = r"no document has a split, and fit held none of these out \(source\.holdout = 0\).*Leave --split out"
+    with pytest.raises(CorpusError, match=message):
+        measure(run, store, split="test")
+    other = write(tmp_path / "other.parquet", rows_of(100, start=500))
+    with pytest.raises(CorpusError, match="no document has a split, and fit held none of these out; got"):
+        measure(run, store, other, split="test")
 
 
 def test_other_documents_without_splits_are_measured_in_full(make_run, store, tmp_path):
@@ -282,10 +293,38 @@ def test_gold_labels_of_which_none_is_known_are_an_error(make_run, tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_documents_without_labels_still_give_terms(make_run):
-    run = make_run([{**row, "labels": None} for row in rows_of()], kind="tfidf")
-    assert fit(run).trained_labels == 0
+def without_labels(run, **columns):
+    """The run over the same documents without a column for labels, and with other columns."""
+    table = pq.read_table(run.source.documents).drop_columns(["labels"])
+    for name, values in columns.items():
+        table = table.append_column(name, [values])
+    pq.write_table(table, run.source.documents)
+    return run
+
+
+def test_documents_that_never_had_labels_still_give_terms(make_run):
+    run, told = without_labels(make_run(rows_of(), kind="tfidf"), year=[1999] * 200, stage=["x"] * 200), []
+    assert fit(run, say=told.append).trained_labels == 0
     assert load(run.output.bundle).manifest["train_documents"] > 150
+    assert "warning: no gold label was trained on: all labels are unseen" in told
+    with pytest.raises(CorpusError, match="no training document has a gold label"):
+        fit(dataclasses.replace(run, search=SearchSettings(kind="popularity")))
+
+
+def test_labels_that_are_lost_are_an_error(make_run, tmp_path):
+    names = [[name] for name in NAMES * 20]
+    empty = make_run([{**row, "labels": []} for row in rows_of()], kind="tfidf")
+    with pytest.raises(CorpusError, match=r'no training document has a gold label.*source\.map\.labels = ""'):
+        fit(empty)
+    lost = without_labels(make_run(rows_of(), kind="tfidf"), my_topics_list=names)
+    with pytest.raises(CorpusError, match=r"columns that look like labels: my_topics_list"):
+        fit(lost)
+    assert not (tmp_path / "bundle").exists()
+    for labels, trained in (("my_topics_list", 10), ("", 0)):
+        source = dataclasses.replace(lost.source, map={"labels": labels})
+        assert fit(dataclasses.replace(lost, source=source)).trained_labels == trained
+    with pytest.raises(CorpusError, match=r"no document to train on.*my_topics_list"):
+        fit(dataclasses.replace(lost, method="xrlinear"))
 
 
 def test_too_many_rejects_end_a_fit_without_a_bundle(make_run, tmp_path):
@@ -298,3 +337,31 @@ def test_too_many_rejects_end_a_fit_without_a_bundle(make_run, tmp_path):
     fit(allowed)
     result = CliRunner().invoke(app, ["evaluate", run.output.bundle, "--documents", run.source.documents])
     assert result.exit_code == 3
+
+
+def test_ids_that_occur_twice_count_against_the_limit_wherever_documents_are_read(make_run, store):
+    rows = rows_of(splits=("train", "test"))
+    fit(make_run(rows))
+    run = make_run([{**row, "doc_id": "same"} for row in rows])
+    message = r"199 of 200 documents .*duplicate_id.*such as same: an earlier document has this id"
+    for read in (fit, lambda run: measure(run, store)):
+        with pytest.raises(RejectsError, match=message):
+            read(run)
+    check = ["labels", "check", run.source.labels, "--encoder-kind", "static", "--encoder", STATIC.path]
+    result = CliRunner().invoke(app, [*check, "--bundle", run.output.bundle, "--documents", run.source.documents])
+    assert (result.exit_code, "duplicate_id" in result.stderr) == (3, True)
+
+
+def test_of_few_documents_with_one_id_the_first_is_trained_on_and_measured(make_run, store):
+    rows = rows_of(splits=("train", "test"))
+    first = fit(make_run(rows, kind="tfidf")).version
+    again = [{**rows[-1], "text": "about nothing", "labels": ["label0"]}, {**rows[0], "text": "about all"}]
+    run = make_run([*rows, *again], kind="tfidf")
+    fitted = fit(run)
+    assert fitted.report.rejects == {"duplicate_id": 2}
+    assert fitted.report.findings["duplicate_ids"].examples == [rows[-1]["doc_id"], rows[0]["doc_id"]]
+    assert fitted.report.n_documents == 200
+    bundle = load(run.output.bundle)
+    assert bundle.manifest["train_documents"] == load(f"{run.output.bundle}/{first}").manifest["train_documents"]
+    assert measure(run, store)["n_rejected"] == 2
+    assert measure(run, store)["n_documents"] == 100
