@@ -29,15 +29,15 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python jobs/demo.py $(DEMO)
 
-# Two lanes for two cores: types and the unit tests, and beside them what starts Ray, storage and other processes.
+# Two lanes for two cores: what starts Ray, which waits for much, and beside it types and all other tests.
 PYTEST_RUN := $(BIN)/python -m pytest
 LANE = lane() { log=$$(mktemp); "$$@" > $$log 2>&1; end=$$?; cat $$log; rm -f $$log; return $$end; }
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(LANE); types_and_units() { $(BIN)/pyright; types=$$?; $(PYTEST_RUN) $(PYTEST) tests/unit && return $$types; }; \
-	lane types_and_units & units=$$!; \
-	$(PYTEST_RUN) $(PYTEST) --ignore=tests/unit; rest=$$?; wait $$units && exit $$rest
+	@$(LANE); without_ray() { $(BIN)/pyright; types=$$?; $(PYTEST_RUN) -m "not ray" $(PYTEST) && return $$types; }; \
+	lane without_ray & without=$$!; \
+	$(PYTEST_RUN) -m ray $(PYTEST); on_ray=$$?; wait $$without && exit $$on_ray
 
 # The unit tests in two halves, for two cores.
 UNIT := $(PYTEST_RUN) -q -m "not ray and not s3"

@@ -12,8 +12,6 @@ from raytagger.store.tags import TagTable
 from tests.conftest import ROOT
 from tests.processes import run
 
-pytestmark = pytest.mark.ray
-
 STAGES = ("corpus: ", "train: ", "tag: ", "report: ")
 FIGURES = ("P@1", "nDCG@5", "PSP@5", "ZSR@10", "UR@1", "chance_ZSR@10")
 
