@@ -215,7 +215,7 @@ def test_an_evaluation_says_the_share(bundles, tmp_path):
 
 
 def test_a_fit_says_the_share(static, tmp_path):
-    lines = [{"doc_id": str(n), "text": UNKNOWN if n < 3 else KNOWN, "labels": []} for n in range(10)]
+    lines = [{"doc_id": str(n), "text": UNKNOWN if n < 3 else KNOWN} for n in range(10)]
     (tmp_path / "docs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     source = dataclasses.replace(SOURCE, documents=str(tmp_path / "docs.jsonl"))
     fitted = fit(FitRun(source=source, encoder=static, output=OutputSettings(str(tmp_path / "out"))))

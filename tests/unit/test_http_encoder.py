@@ -152,7 +152,7 @@ def test_a_request_with_such_a_text_is_refused(endpoint, tmp_path):
 
 def test_a_document_that_the_endpoint_refuses_does_not_end_a_fit(endpoint, tmp_path):
     endpoint.refuse(lambda texts: "POISON" in texts, 413, b"")
-    lines = [{"doc_id": f"d{n}", "text": "POISON" if n == 3 else "Prune plums.", "labels": []} for n in range(9)]
+    lines = [{"doc_id": f"d{n}", "text": "POISON" if n == 3 else "Prune plums."} for n in range(9)]
     (tmp_path / "docs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     said = []
     fitted = fit(
