@@ -1,8 +1,8 @@
-"""Label texts into the bank over a pool of workers: equal to one process, and never encoded twice."""
+"""Label texts into the bank: never encoded twice, and a text that cannot be encoded is named."""
 
 import dataclasses
 import json
-import os
+import re
 import signal
 
 import numpy as np
@@ -15,7 +15,6 @@ from raytagger.cli import app
 from raytagger.corpus import read_labels
 from raytagger.encoders import load_encoder
 from raytagger.errors import CorpusError, SettingsError
-from raytagger.labels import LabelBank
 from raytagger.recipes.fit import fit
 from raytagger.settings import (
     ClusterSettings,
@@ -26,24 +25,20 @@ from raytagger.settings import (
     SearchSettings,
     SourceSettings,
 )
-from raytagger.store import Store, join
-from raytagger.stream import embed
+from raytagger.store import Store
+from raytagger.stream import embed, slabs
 from raytagger.stream.embed import fill_bank
 from tests.corpora import STATIC
 from tests.endpoint import serving
-from tests.processes import command_of, descendants
-from tests.tiny import tiny_decoder
-
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_head")]
+from tests.processes import run
 
 PROMPT = "Instruct: find the tags of a document. Query: "
 FAULTY = dataclasses.replace(STATIC, kind="faulty")
-CLOSE = 1e-3  # what float16 leaves of a unit vector
 
 
 @pytest.fixture(autouse=True)
 def _small_slabs(monkeypatch):
-    monkeypatch.setattr(embed, "SLAB_TEXTS_AT_LEAST", 8)
+    monkeypatch.setattr(slabs, "SLAB_TEXTS_AT_LEAST", 8)
 
 
 def write_labels(folder, texts):
@@ -52,12 +47,12 @@ def write_labels(folder, texts):
     return str(folder / "labels.parquet")
 
 
-def bank_run(labels, bank, reader=STATIC, **settings) -> FitRun:
+def bank_run(labels, bank, reader=STATIC, workers=1, **settings) -> FitRun:
     return FitRun(
         source=SourceSettings(labels=labels),
         encoder=reader,
         labels=LabelSettings(bank=bank, **settings),
-        cluster=ClusterSettings(workers=2),
+        cluster=ClusterSettings(workers=workers),
     )
 
 
@@ -74,32 +69,6 @@ def rows_of(folder):
 def read_keys(store, entry):
     with store.open(entry.uri) as file:
         return pq.read_table(file, columns=["key"])["key"].to_pylist()
-
-
-def nothing_to_encode(texts):
-    raise AssertionError(f"asked for {texts}")
-
-
-@pytest.mark.s3
-def test_a_causal_encoder_on_many_workers_equals_one_process(bucket, tmp_path):
-    decoder = tiny_decoder(tmp_path / "decoder")
-    texts = [*texts_of(30), "label number 3 about sailing, bread or roses", " ".join(["long"] * 40)]
-    settings = {"encoder": decoder.path, "kind": "causal", "max_tokens": 48, "prompt": PROMPT}
-    run = bank_run(write_labels(tmp_path, texts), join(bucket, "bank"), **settings)
-    told = []
-    summary = fill_bank(run, lambda *what: told.append(what))
-    assert (summary.labels, summary.texts, summary.encoded) == (32, 31, 31)
-    assert told[0] == ("label bank", 0, 31)
-    assert told[-1] == ("label bank", 31, 31)
-    store, encoder = Store(), load_encoder(run.label_encoder, Store())
-    assert summary.folder == join(bucket, "bank", encoder.identity)
-    prompted = [PROMPT + text for text in texts]
-    banked = LabelBank(store, join(bucket, "bank")).embed(prompted, encoder.identity, nothing_to_encode)
-    alone = LabelBank(store, join(bucket, "alone")).embed(
-        prompted, encoder.identity, lambda slab: encoder.encode(slab).vector_BD
-    )
-    np.testing.assert_allclose(banked.vector_LD, alone.vector_LD, atol=CLOSE)
-    assert len(rows_of(summary.folder)) == 31
 
 
 def test_a_second_run_encodes_nothing_and_ten_new_labels_are_ten(tmp_path):
@@ -140,28 +109,10 @@ def test_an_interrupted_run_is_resumed_with_what_is_missing(tmp_path):
         fill_bank(run, interrupt)
     (folder,) = (tmp_path / "bank").iterdir()
     stored = set(rows_of(str(folder)))
-    assert 0 < len(stored) <= 64
+    assert 0 < len(stored) < 64
     resumed = fill_bank(run)
-    assert resumed.encoded <= 64 - len(stored)  # workers may have finished a slab after the interrupt
+    assert resumed.encoded == 64 - len(stored)
     assert len(rows_of(str(folder))) == len(set(rows_of(str(folder)))) == 64
-
-
-def test_a_worker_that_is_killed_loses_at_most_its_slab(tmp_path):
-    texts = [f"SLOW {text}" for text in texts_of(96)]
-    run = bank_run(write_labels(tmp_path, texts), str(tmp_path / "bank"), FAULTY)
-    killed = []
-
-    def kill_one(stage, done, total=None):
-        workers = [pid for pid in descendants(os.getpid()) if "EmbedStage" in command_of(pid)]
-        if done and not killed and workers:
-            killed.append(workers[0])
-            os.kill(workers[0], signal.SIGKILL)
-
-    summary = fill_bank(run, kill_one)
-    assert killed
-    assert summary.encoded == 96
-    assert len(rows_of(summary.folder)) == len(set(rows_of(summary.folder))) == 96
-    assert fill_bank(run).encoded == 0
 
 
 def test_a_label_that_an_endpoint_refuses_as_too_large_is_named(tmp_path):
@@ -186,12 +137,19 @@ def test_texts_that_cannot_be_encoded_are_named_and_all_others_stored(tmp_path):
     assert fill_bank(again).encoded == 1
 
 
-def test_a_text_that_kills_its_process_is_named(tmp_path):
+def test_a_text_of_which_the_process_dies_is_named_when_the_command_is_run_again(tmp_path):
     texts = [*texts_of(7), "KILL", *texts_of(5, "other")]
-    run = bank_run(write_labels(tmp_path, texts), str(tmp_path / "bank"), FAULTY)
-    with pytest.raises(CorpusError, match=r"1 label texts.*l7.*died of it"):
-        fill_bank(run)
-    (folder,) = (tmp_path / "bank").iterdir()
+    labels, bank = write_labels(tmp_path, texts), tmp_path / "bank"
+    (tmp_path / "run.toml").write_text(
+        f'[source]\nlabels = "{labels}"\n[labels]\nbank = "{bank}"\n'
+        '[encoder]\nkind = "faulty"\npath = "wordllama"\n'
+    )
+    command = ["-m", "raytagger.cli", "labels", "embed", str(tmp_path / "run.toml")]
+    assert [run(command)[0] for _ in range(2)] == [-signal.SIGKILL, -signal.SIGKILL]  # a slab, then its text
+    code, _, error = run(command)
+    assert code == 1
+    assert re.search(r"1 label texts.*l7.*died of it", error)
+    (folder,) = (path for path in bank.iterdir() if not path.name.endswith(".begun"))
     assert len(rows_of(str(folder))) == 12
 
 

@@ -35,6 +35,7 @@ LAZY_FILES = {
     "raytagger/stream/executor.py",
     "raytagger/stream/run.py",
     "raytagger/stream/count.py",
+    "raytagger/stream/embed.py",
     "raytagger/recipes/ofde.py",
 }
 REFUSED_NAMES = {"utils", "helpers", "common", "base", "manager"}

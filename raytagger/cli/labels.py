@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from raytagger.cli.arguments import Fields, Json, RunFile, Set, SetSource
+from raytagger.cli.arguments import Fields, Json, OnRay, RunFile, Set, SetSource, with_ray
 from raytagger.console import explained_errors, say, show, show_json, shown_progress
 
 labels_app = typer.Typer(no_args_is_help=True, help="Label sets and their versions.")
 
 
 @labels_app.command("embed")
-def labels_embed(run_file: RunFile, overrides: Set = None, as_json: Json = False) -> None:
+def labels_embed(run_file: RunFile, overrides: Set = None, on_ray: OnRay = False, as_json: Json = False) -> None:
     """Embeds the labels that the bank does not know, over all GPUs of a cluster; `fit` then finds them there.
 
     Example: raytagger labels embed jobs/embed-labels.toml --set labels.bank=s3://models/bank
@@ -23,7 +23,7 @@ def labels_embed(run_file: RunFile, overrides: Set = None, as_json: Json = False
     from raytagger.stream.embed import fill_bank
 
     with explained_errors(), shown_progress() as progress:
-        filled = fill_bank(read_run(run_file, FitRun, overrides or ()), progress, say)
+        filled = fill_bank(read_run(run_file, FitRun, with_ray(overrides, on_ray)), progress, say)
     show_json(filled.as_dict()) if as_json else show(filled.line())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from raytagger.store import Store, join
 from raytagger.stream.job import TagJob
@@ -19,11 +21,8 @@ def tag_units(job: TagJob, files: Files, finished: frozenset[str]) -> Iterator[D
     for group in files.groups:
         for unit in read_units(job, files, group, finished):
             tagger = tagger or UnitTagger(job, notes)
-            try:
+            with notes.of_deaths_only(unit.name):
                 yield tagger.tag(unit)
-            except BaseException:
-                notes.end(unit.name)  # interrupted, or an error that can be told: no document has killed us
-                raise
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,31 @@ class Notes:
     process of its own: the same command, run again, never dies of the same document twice.
     """
 
+    patience: ClassVar[int] = 1  # a note outlives its process
     store: Store
     markers: str
 
-    def begin(self, unit: str) -> bool:
+    def begin(self, unit: str) -> int:
         """See `Ledger`."""
         return not self.store.create_bytes(self._uri(unit), b"")
 
     def end(self, unit: str) -> None:
         """See `Ledger`."""
         self.store.delete(self._uri(unit))
+
+    @contextmanager
+    def of_deaths_only(self, unit: str) -> Iterator[None]:
+        """Ends a unit that is interrupted, or ends in an error that can be told: it has killed nobody."""
+        try:
+            yield
+        except BaseException:
+            self.end(unit)
+            raise
+
+    def clear(self) -> None:
+        """Removes the folder where no note is left in it."""
+        if self.store.exists(self.markers) and not self.store.list(self.markers):
+            self.store.delete(self.markers)
 
     def _uri(self, unit: str) -> str:
         return join(self.markers, f"{unit}.begun")

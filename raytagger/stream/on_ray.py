@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import ray
@@ -16,8 +16,6 @@ from raytagger.stream.job import TagJob
 from raytagger.stream.reading import Files, Unit, read_units
 from raytagger.stream.stage import UnitTagger
 from raytagger.stream.units import Done
-
-DEATHS_BEFORE_ISOLATION = 2
 
 
 def tag_units(job: TagJob, files: Files, finished: frozenset[str]) -> Iterator[Done]:
@@ -69,14 +67,14 @@ class Ledger:
 
 @dataclass(frozen=True)
 class RemoteLedger:
-    """A ledger as a worker sees it: Ray begins a dead worker's batch again, and twice may be chance."""
+    """A ledger as a worker sees it."""
 
+    patience: ClassVar[int] = 2  # Ray begins a dead worker's batch again, and once may be chance
     actor: Any
 
-    def begin(self, unit: str) -> bool:
+    def begin(self, unit: str) -> int:
         """See `raytagger.stream.stage.Ledger`."""
-        deaths: int = ray.get(self.actor.begin.remote(unit))  # pyright: ignore[reportAssignmentType] - untyped
-        return deaths >= DEATHS_BEFORE_ISOLATION
+        return ray.get(self.actor.begin.remote(unit))  # pyright: ignore[reportReturnType] - of an untyped handle
 
     def end(self, unit: str) -> None:
         """See `raytagger.stream.stage.Ledger`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +24,16 @@ pc: Any = pyarrow.compute  # makes its functions at import, where no type checke
 
 
 class Ledger(Protocol):
-    """Knows which units are being tagged, and which of them are better tagged in a process of their own."""
+    """Knows what is being worked on.
 
-    def begin(self, unit: str) -> bool:
-        """Notes that a unit is begun; whether it has killed its worker before."""
+    Attributes:
+        patience: deaths after which a unit is better taken apart than tried again.
+    """
+
+    patience: ClassVar[int]
+
+    def begin(self, unit: str) -> int:
+        """Notes that a unit is begun; how often it was begun before without an end."""
         ...
 
     def end(self, unit: str) -> None:
@@ -49,7 +55,7 @@ class UnitTagger:
     def tag(self, unit: Unit) -> Done:
         """Tags and writes a unit; gives its marker."""
         documents = unit.documents
-        fatal = self._ledger.begin(unit.name)
+        fatal = self._ledger.begin(unit.name) >= self._ledger.patience
         texts: list[str] = documents["text"].to_pylist()
         tagged = self._tag_isolated(texts) if fatal else tag_bisecting(self._tag, texts)
         rejects = [

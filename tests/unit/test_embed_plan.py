@@ -13,7 +13,8 @@ from raytagger.settings import (
     OutputSettings,
     SourceSettings,
 )
-from raytagger.stream.embed import SLAB_TEXTS_AT_LEAST, cut_slabs, place_encoder, plan_job
+from raytagger.stream.embed import plan_job
+from raytagger.stream.slabs import SLAB_TEXTS_AT_LEAST, cut_slabs, place_encoder
 from tests.tiny import tiny_decoder
 
 
@@ -32,22 +33,17 @@ def run_of(method="ofde", gpu=False, **labels) -> FitRun:
 def test_slabs_hold_every_text_once_the_longest_first(count, workers):
     texts = [f"{'long ' * (number % 7)}{number}" for number in range(count)]
     slabs = cut_slabs(texts, workers)
-    flat = [text for slab in slabs for text in slab["texts"]]
+    flat = [text for slab in slabs for text in slab.texts]
     assert sorted(flat) == sorted(texts)
     assert [len(text) for text in flat] == sorted(map(len, texts), reverse=True)
-    assert len({slab["slab"] for slab in slabs}) == len(slabs)
-    sizes = [len(slab["texts"]) for slab in slabs]
+    assert len({slab.name for slab in slabs}) == len(slabs)
+    sizes = [len(slab.texts) for slab in slabs]
     assert max(sizes) <= 1024
     assert min(sizes[:-1], default=SLAB_TEXTS_AT_LEAST) >= SLAB_TEXTS_AT_LEAST
 
 
 def test_the_work_is_shared_out_among_the_workers():
     assert len(cut_slabs([str(number) for number in range(7000)], 8)) >= 8
-
-
-@pytest.mark.parametrize(("gpu", "device"), [(True, "cuda"), (False, "cpu")])
-def test_the_device_is_what_the_cluster_gives(gpu, device):
-    assert plan_job(run_of(gpu=gpu, encoder="seven-b", kind="causal")).encoder.device == device
 
 
 def test_the_encoder_is_the_one_that_fit_takes():

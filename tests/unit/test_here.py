@@ -9,6 +9,7 @@ import pytest
 
 from raytagger.cli import main
 from raytagger.compare import evaluate_beside
+from raytagger.corpus.output import SMALL
 from raytagger.errors import CorpusError, RejectsError, SettingsError
 from raytagger.evaluate import Asked
 from raytagger.progress import silent
@@ -198,13 +199,30 @@ def test_small_work_imports_neither_ray_nor_torch(bundle, tmp_path):
     )
     retag_options = [f"retag.documents={path}", f"retag.bundle={bundle}", f"retag.table={tmp_path / 'table'}"]
     (tmp_path / "retag.toml").write_text("")
-    for arguments in (
-        ["tag", bundle, "--documents", str(path), "--output", str(tmp_path / "tags.parquet")],
-        ["retag", str(tmp_path / "retag.toml"), *(word for one in retag_options for word in ("--set", one))],
+    (tmp_path / "bank.toml").write_text(
+        f'[source]\nlabels = "{SMALL / "labels.jsonl"}"\n[labels]\nbank = "{tmp_path / "bank"}"\n'
+        '[encoder]\nkind = "static"\npath = "wordllama"\n'
+    )
+    for said, *arguments in (
+        [
+            "2 of 2 documents tagged",
+            "tag",
+            bundle,
+            "--documents",
+            str(path),
+            "--output",
+            str(tmp_path / "tags.parquet"),
+        ],
+        [
+            "2 of 2 documents tagged",
+            *("retag", str(tmp_path / "retag.toml")),
+            *(word for one in retag_options for word in ("--set", one)),
+        ],
+        ["encoded now", "labels", "embed", str(tmp_path / "bank.toml")],
     ):
         code, out, error = run(["-c", program, *arguments])
         assert code == 0, error
-        assert "2 of 2 documents tagged" in out
+        assert said in out
         assert out.splitlines()[-1] == "[]"
 
 
