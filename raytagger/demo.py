@@ -45,6 +45,7 @@ from raytagger.tables import figure_lines
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 EXAMPLES = 10
+TRAIN_SAMPLE = 100  # training documents of a sample, for each document of another split
 MAX_TOKENS = 64  # twice as fast as 128 on a CPU, and enough for a package's description
 
 
@@ -64,7 +65,7 @@ def run_demo(output: str, sample: int, say: Callable[[str], None], progress: Pro
 
     Args:
         output: corpus, models, tag table and label bank go there.
-        sample: at most so many documents of each split but `train`; 0 for all.
+        sample: at most so many documents of each split, of `train` a hundred times as many; 0 for all.
         say: gets a line of the story at a time.
         progress: told within stages.
     """
@@ -118,7 +119,7 @@ def _sampled(documents: pa.Table, sample: int) -> pa.Table:
     parts = []
     for split in pc.unique(documents["split"]).to_pylist():
         rows = documents.filter(pc.equal(documents["split"], split))
-        parts.append(rows if split == "train" else rows.slice(0, sample))
+        parts.append(rows.slice(0, sample * TRAIN_SAMPLE if split == "train" else sample))
     return pa.concat_tables(parts)
 
 

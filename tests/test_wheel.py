@@ -69,7 +69,7 @@ def test_jobs_run_from_the_wheel(python, wheel):
 
 def test_a_tagger_is_frozen_from_the_wheel(python, tmp_path):
     python("-m", "raytagger.cli", "corpus", "small", "--output", "corpus")
-    sets = ["source.documents=corpus/docs.parquet", "source.labels=corpus/labels.parquet", "search.kind=tfidf"]
+    sets = ["source.documents=corpus/docs.parquet", "source.labels=corpus/labels.parquet", "search.kind=popularity"]
     options = [part for one in [*sets, "output.bundle=bundle"] for part in ("--set", one)]
     assert "60 labels" in python("-m", "raytagger.cli", "fit", "frozen.toml", *options)
     assert (tmp_path / "bundle" / "latest.json").is_file()
