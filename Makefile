@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help:
 	@echo "make demo    build a corpus, freeze and train taggers, tag what nobody has tagged, report"
 	@echo "make test    all tests"
-	@echo "make check   lint, types, and the unit tests (no Ray), in under two minutes"
+	@echo "make check   lint, types, and the quick unit tests, in under two minutes"
 	@echo "make portable  the unit tests as other processors, threads and orders have them"
 	@echo "make bench   the quick benchmarks"
 	@echo "make format  rewrite the code as the linter wants it"
@@ -39,8 +39,8 @@ test: $(STAMP)
 	lane without_ray & without=$$!; \
 	$(PYTEST_RUN) -m ray $(PYTEST); on_ray=$$?; wait $$without && exit $$on_ray
 
-# The unit tests in two halves, for two cores.
-UNIT := $(PYTEST_RUN) -q -m "not ray and not s3"
+# The quick unit tests in two halves, for two cores.
+UNIT := $(PYTEST_RUN) -q -m "not ray and not s3 and not slow"
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

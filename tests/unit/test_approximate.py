@@ -149,6 +149,7 @@ def test_without_faiss_the_remedy_is_named(monkeypatch):
         build_index(clusters(100), "hnsw", 0)
 
 
+@pytest.mark.slow
 def test_so_many_labels_are_searched_exactly(built):
     """A row of candidates for each document would not fit into memory, and an index names near labels alone."""
     label_LD, index, _ = built

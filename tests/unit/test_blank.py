@@ -173,6 +173,7 @@ def test_the_endpoint_says_what_is_blank(bundles, kind):
         ]
 
 
+@pytest.mark.slow
 def test_an_isolated_process_says_it_too(bundles):
     isolated = IsolatedTagger(TagJob(bundles["tfidf"], SourceSettings(), 3, "", "", ""))
     try:

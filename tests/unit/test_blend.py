@@ -286,6 +286,7 @@ def test_the_cascade_asks_dear_members_about_doubtful_documents(cascade):
 # Members of members
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["tfidf", "mean"])
 def test_label_fusion_can_be_a_member(members, tmp_path, base):
     fused = str(tmp_path / "fused")

@@ -99,6 +99,7 @@ def test_a_bundle_is_found_by_name_and_by_version(mean_bundle):
     assert pairs[0][0][1] == pytest.approx(first.score_BK[0, 0])
 
 
+@pytest.mark.slow
 def test_the_same_training_gives_the_same_version(small_run):
     first, again = fit(small_run()), fit(small_run())
     elsewhere = fit(small_run(out="elsewhere"))
@@ -381,6 +382,7 @@ def test_what_is_training_does_not_hang_on_the_files(small_run, tmp_path, splits
     assert len(known) == trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tfidf", "popularity", "mean"])
 def test_a_bundle_without_a_transformer_needs_no_torch(small_run, kind):
     run = small_run(kind)

@@ -29,6 +29,7 @@ def python(code, temporary, *arguments, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "environment", "named"),
     [
@@ -73,6 +74,7 @@ def test_kernels_are_kept_where_they_can_be(tmp_path):
     assert told.stderr.startswith("raytagger: NUMBA_CACHE_DIR /dev/null/kernels cannot be written")
 
 
+@pytest.mark.slow
 def test_a_bundle_tags_without_a_home(tmp_path, mean_bundle):
     code = "import sys, raytagger; print(raytagger.load(sys.argv[1]).tag(['pruning plums'], 3).label_BK.shape)"
     told = python(code, tmp_path, mean_bundle, HOME="/dev/null")

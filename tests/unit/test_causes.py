@@ -87,6 +87,7 @@ def test_what_nobody_foresaw_names_itself_and_asks_for_a_report(capsys, monkeypa
     assert "internal error: ValueError: one" in str(explain(task_error(ValueError("one"), text)))
 
 
+@pytest.mark.slow
 def test_verbose_may_stand_anywhere_and_shows_the_traceback(tmp_path):
     code = "from raytagger.cli import main; main()"
     words = ["labels", "diff", str(tmp_path / "absent"), str(tmp_path / "absent")]

@@ -187,6 +187,7 @@ def test_the_console_script_exits_with_the_code(monkeypatch, capsys):
 # what the commands do
 
 
+@pytest.mark.slow
 def test_corpus_fit_and_evaluate(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("corpus", "small", "--output", "corpus")

@@ -229,6 +229,7 @@ def keeping(folder, stop_at=None):
     return report
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_logs_what_the_report_reads(make_loop):
     lines = []
     loop, _ = make_loop(say=lines.append, max_steps=0, epochs=3, evaluations=3)
@@ -248,6 +249,7 @@ def test_training_lowers_the_loss_and_logs_what_the_report_reads(make_loop):
     assert state.cpu_s > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen_layers", [0, 1])
 def test_a_resumed_training_equals_an_undisturbed_one(make_loop, tmp_path, frozen_layers):
     loop, task = make_loop(report=keeping(tmp_path), frozen_layers=frozen_layers)
@@ -267,6 +269,7 @@ def test_a_resumed_training_equals_an_undisturbed_one(make_loop, tmp_path, froze
     torch.testing.assert_close(weights_of(task), undisturbed, rtol=0, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_another_seed_trains_otherwise(make_loop):
     results = []
     for seed in (0, 0, 1):
@@ -303,6 +306,7 @@ def test_frozen_layers_give_what_the_whole_model_gives(make_loop):
     assert all(".layer.0." in name for name in trained)  # the upper of two, counted anew
 
 
+@pytest.mark.slow
 def test_training_stops_when_the_validation_no_longer_gains(make_loop):
     loop, _ = make_loop(learning_rate=0.0, projection_rate=0.0, evaluations=8, patience=2, guard="off")
     state = loop.run()
@@ -311,6 +315,7 @@ def test_training_stops_when_the_validation_no_longer_gains(make_loop):
     assert state.outcome["stopped_at"] == 2
 
 
+@pytest.mark.slow
 def test_the_guard_stops_when_the_balance_falls(make_loop, monkeypatch):
     loop, task = make_loop(guard="stop", evaluations=8)
     falling = iter(Measured(0.5 + 0.01 * step, 0.9 - 0.1 * step, 0.5) for step in range(99))
@@ -321,6 +326,7 @@ def test_the_guard_stops_when_the_balance_falls(make_loop, monkeypatch):
     assert state.best_step == 0
 
 
+@pytest.mark.slow
 def test_average_puts_the_mixed_weights_in(make_loop, monkeypatch):
     loop, task = make_loop(guard="average")
     start = trained_weights(task.module)
@@ -348,6 +354,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(make_loop):
         loop.run()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_plain_data(make_loop, tmp_path):
     loop, task = make_loop(report=keeping(tmp_path))
     loop.run()
@@ -365,6 +372,7 @@ def test_a_checkpoint_is_plain_data(make_loop, tmp_path):
         torch.testing.assert_close(value, kept[name])
 
 
+@pytest.mark.slow
 def test_inputs_are_made_once(encoder, tmp_path, store):
     run = tiny_run(encoder, str(tmp_path / "out"))
     labels = read_run_labels(run, store)
@@ -390,6 +398,7 @@ def test_inputs_are_made_once(encoder, tmp_path, store):
     assert (loaded.gold != first.inputs.gold).nnz == 0
 
 
+@pytest.mark.slow
 def test_inputs_are_made_anew_where_an_encoder_of_the_same_path_has_other_weights(encoder, tmp_path, store):
     shutil.copytree(encoder.path, tmp_path / "encoder")
     run = tiny_run(dataclasses.replace(encoder, path=str(tmp_path / "encoder")), str(tmp_path / "out"))
@@ -402,6 +411,7 @@ def test_inputs_are_made_anew_where_an_encoder_of_the_same_path_has_other_weight
     assert prepare(run, store, labels, silent, unsaid).uri != first.uri
 
 
+@pytest.mark.slow
 def test_unseen_labels_are_negatives_and_auxiliary_only_where_the_switches_say(make_loop, encoder, tmp_path, store):
     run = tiny_run(encoder, str(tmp_path / "out"))
     inputs = prepare(run, store, read_run_labels(run, store), silent, unsaid).inputs

@@ -35,6 +35,7 @@ def assert_well_formed(tree, labels, splits, leaf):
             assert max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 130), st.integers(2, 9), st.integers(1, 12), st.integers(0, 3), st.booleans())
 def test_siblings_hold_equal_numbers_and_every_label_is_there_once(labels, splits, leaf, seed, sparse):

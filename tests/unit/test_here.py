@@ -165,6 +165,7 @@ def test_an_interrupted_run_is_taken_up_by_the_same_command(faulty, tmp_path, mo
     assert log.read_text().split("\n")[:-1] == [f"text {row}" for row in range(32, 64)]
 
 
+@pytest.mark.slow
 def test_a_document_that_kills_the_process_kills_it_once(faulty, tmp_path):
     texts = [f"a text about weather, number {row}" for row in range(12)]
     texts[6] = "KILL"
@@ -189,6 +190,7 @@ def test_a_document_that_kills_the_process_kills_it_once(faulty, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_small_work_imports_neither_ray_nor_torch(bundle, tmp_path):
     path = write_texts(tmp_path / "docs.parquet", ["about bread", "about tides"])
     program = (

@@ -61,6 +61,7 @@ def test_seeds_differ_and_the_same_seed_repeats():
     assert not np.allclose(first, label2vec(lists, 24, SETTINGS, 4))
 
 
+@pytest.mark.slow
 def test_the_hash_seed_of_the_process_does_not_matter():
     code = (
         "from raytagger.labels.label2vec import *; from tests.unit.test_label2vec import *; "

@@ -180,6 +180,7 @@ def both(rank, folder):
         one_worker(rank, 2, folder, name)
 
 
+@pytest.mark.slow
 def test_labels_shared_by_workers_give_the_loss_and_gradients_of_the_whole(tmp_path):
     torch.multiprocessing.spawn(both, (str(tmp_path),), nprocs=2)
     for name in LOSSES:
@@ -240,6 +241,7 @@ def test_least_squares_finds_an_affine_map(weight_DE, seed):
     assert label_LE @ weight.T + bias == pytest.approx(label_LD, abs=0.1)
 
 
+@pytest.mark.slow
 def test_least_squares_brings_two_real_encoders_nearer_than_chance(store, minilm):
     from raytagger.corpus.labels import from_table
     from raytagger.corpus.output import small_corpus

@@ -142,6 +142,7 @@ def test_a_share_is_held_out_and_evaluated_on(make_run, store):
         measure(run, store, split="dev")
 
 
+@pytest.mark.slow
 def test_what_a_person_must_know_is_told_once_however_many_bundles_are_inside(make_run):
     run = dataclasses.replace(
         make_run(rows_of(300)), method="blend", encoder=STATIC, blend=BlendSettings(methods=("frozen",))

@@ -265,6 +265,7 @@ def test_documents_without_a_drawn_label_are_left_out():
         draw_pairs(sp.csr_matrix((5, 2), dtype=bool), np.arange(2), 10, 0)
 
 
+@pytest.mark.slow
 def test_fine_tuning_pulls_relevant_pairs_together(tmp_path, store):
     settings = tiny_encoder(tmp_path)
     documents, labels = ["bread and salt", "a kite in the wind"] * 8, ["loaf", "sky", "sky", "loaf"] * 4
@@ -474,6 +475,7 @@ def test_an_explanation_over_an_ensemble_has_the_score_of_the_answer(mixed):
     assert tagger.explain(TEXTS[0], best).score < 0.99
 
 
+@pytest.mark.slow
 def test_label_fusion_can_be_a_base_of_label_fusion(tmp_path):
     inner = small_bundle(str(tmp_path / "mean"), "mean")
     fit(run_over(inner, str(tmp_path / "inner"), threshold=0.02))
@@ -526,6 +528,7 @@ def test_a_forgotten_label_is_no_longer_fused(mixed):
     assert not fused & {mixed.labels.ids[label] for label in np.flatnonzero(hidden_L)}
 
 
+@pytest.mark.slow
 def test_the_same_training_gives_the_same_version(made, base, tmp_path):
     assert fit(run_over(base, str(tmp_path / "again"), threshold=0.02)).version == load(made).bundle_id
 
