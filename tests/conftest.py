@@ -62,8 +62,8 @@ def bucket(s3: S3Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def ray_head(s3: S3Server) -> Iterator[None]:
-    """A Ray of four logical CPUs, whose workers see the S3 server and the tests' plugins.
+def ray_head(s3: S3Server) -> Iterator[str]:
+    """The address of a Ray of four logical CPUs, whose workers see the S3 server and the tests' plugins.
 
     It ends with the module: all other tests run in this process, as small input does.
     """
@@ -74,8 +74,7 @@ def ray_head(s3: S3Server) -> Iterator[None]:
             patch.setenv(name, value)
         # `local`: not one that somebody else runs on this machine.
         shape = {"num_cpus": 4, "object_store_memory": 200_000_000}
-        ray.init("local", include_dashboard=False, log_to_driver=False, **shape)
-        yield
+        yield ray.init("local", include_dashboard=False, log_to_driver=False, **shape).address_info["address"]
         ray.shutdown()
 
 

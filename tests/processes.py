@@ -1,4 +1,4 @@
-"""Commands run as a user runs them: in processes of their own, with a Ray of their own."""
+"""Commands run as a user runs them: in processes of their own, with a Ray of their own unless one is named."""
 
 import contextlib
 import os
@@ -12,8 +12,7 @@ from tests.conftest import RAY_ENVIRONMENT
 
 def start(arguments, **environment):
     """Starts `python ARGUMENTS` in a process group of its own."""
-    env = {**os.environ, **RAY_ENVIRONMENT, **environment}
-    env.pop("RAY_ADDRESS", None)
+    env = {**os.environ, "RAY_ADDRESS": "", **RAY_ENVIRONMENT, **environment}
     return subprocess.Popen(
         [sys.executable, *arguments],
         env=env,
@@ -49,10 +48,11 @@ def descendants(pid):
 def kill_driver(process, workers_too=False):
     """SIGKILLs the driver, alone or with all below it, and clears away Ray's lingering agents.
 
-    Where the driver dies alone, its workers go on until they notice; this waits until they have.
+    Where the driver dies alone, its workers, which may be those of the tests' Ray, go on until they notice; this waits
+    until they have.
     """
     below = descendants(process.pid)
-    workers = [] if workers_too else [pid for pid in below if "TagStage" in command_of(pid)]
+    workers = [] if workers_too else [pid for pid in descendants(os.getpid()) if "TagStage" in command_of(pid)]
     process.kill()
     process.wait()
     wait_until(lambda: not any(alive(pid) for pid in workers))
