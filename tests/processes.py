@@ -48,8 +48,8 @@ def descendants(pid):
 def kill_driver(process, workers_too=False):
     """SIGKILLs the driver, alone or with all below it, and clears away Ray's lingering agents.
 
-    Where the driver dies alone, its workers, which may be those of the tests' Ray, go on until they notice; this waits
-    until they have.
+    Where the driver dies alone, its workers go on until they notice, on the tests' Ray as on one of its own; this
+    waits until they have.
     """
     below = descendants(process.pid)
     workers = [] if workers_too else [pid for pid in descendants(os.getpid()) if "TagStage" in command_of(pid)]
