@@ -19,11 +19,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin beside 
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.s3 import S3Server
+
+if TYPE_CHECKING:
+    from tests.head import Head
 
 # A slow machine is no failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,14 +35,6 @@ settings.load_profile("patient")
 
 BUCKET = "raytagger-tests"
 ROOT = Path(__file__).parents[1]
-RAY_ENVIRONMENT = {
-    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "plugins")]),
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # at Ray's own 15 the workers would starve beside the other lane of `make test`
-    # A training here lasts seconds: an actor less to start, and news of the workers at once.
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-}
 
 
 @pytest.fixture(scope="session")
@@ -61,20 +57,35 @@ def bucket(s3: S3Server) -> str:
     return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
 
 
-@pytest.fixture(scope="module")
-def ray_head(s3: S3Server) -> Iterator[str]:
-    """The address of a Ray of four logical CPUs, whose workers see the S3 server and the tests' plugins.
+@pytest.fixture(scope="session")
+def fault_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the workers of `head` note the texts that the encoder of tests/plugins is asked for."""
+    return tmp_path_factory.mktemp("faults") / "log"
 
-    It ends with the module: all other tests run in this process, as small input does.
-    """
+
+@pytest.fixture(scope="session")
+def head(s3: S3Server, fault_log: Path) -> Iterator[Head]:
+    """A Ray of four logical CPUs, whose workers see the S3 server and the tests' plugins."""
+    from tests.head import running_head
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAYTAGGER_FAULT_LOG", str(fault_log))
+        with running_head() as head:
+            yield head
+
+
+@pytest.fixture(scope="module")
+def ray_head(head: Head) -> Iterator[Head]:
+    """`head`, to which this process is connected until the module ends: all other tests work without Ray."""
     import ray
+
+    from tests.processes import RAY_ENVIRONMENT
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in RAY_ENVIRONMENT.items():
             patch.setenv(name, value)
-        # `local`: not one that somebody else runs on this machine.
-        shape = {"num_cpus": 4, "object_store_memory": 200_000_000}
-        yield ray.init("local", include_dashboard=False, log_to_driver=False, **shape).address_info["address"]
+        ray.init(head.address, log_to_driver=False)
+        yield head
         ray.shutdown()
 
 

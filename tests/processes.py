@@ -6,8 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from tests.conftest import RAY_ENVIRONMENT
+ROOT = Path(__file__).parents[1]
+RAY_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "plugins")]),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_worker_niceness": "0",  # at Ray's own 15 the workers would starve beside the other lane of `make test`
+    # A training here lasts seconds: an actor less to start, and news of the workers at once.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+}
 
 
 def start(arguments, **environment):

@@ -44,16 +44,6 @@ def units_of(table):
     return {done.unit: done for name in names for done in finished_units(store, join(runs, name))}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def fault_log(tmp_path_factory):
-    """Where all workers note the texts that they encode; set before Ray starts, whose environment theirs is."""
-    log = tmp_path_factory.mktemp("faults") / "log"
-    log.touch()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAYTAGGER_FAULT_LOG", str(log))
-        yield log
-
-
 def tags_of(table):
     tags = TagTable(Store(), table)
     delta = tags.open()
@@ -69,7 +59,9 @@ def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path, ra
     finished = set()
     for attempt in range(2):
         fault_log.write_text("")
-        process = start(arguments, RAY_ADDRESS="" if attempt else ray_head)
+        process = start(
+            arguments, RAYTAGGER_FAULT_LOG=str(fault_log), RAY_ADDRESS="" if attempt else ray_head.address
+        )
         wanted = len(finished) + draw.randint(1, 3)
         wait_until(lambda wanted=wanted: len(units_of(table)) >= wanted, process=process)
         kill_driver(process, workers_too=attempt == 1)
@@ -78,7 +70,7 @@ def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path, ra
         assert 0 < len(finished) < DOCUMENTS // CHUNK
         assert TagTable(Store(), table).last_run() == {}, "nothing may be committed before the end"
     fault_log.write_text("")
-    code, _, error = run(arguments, RAY_ADDRESS=ray_head)
+    code, _, error = run(arguments, RAY_ADDRESS=ray_head.address)
     assert code == 0, error
     again = numbers(fault_log)
     assert not again & documents_of(finished), "a finished document was encoded again"
@@ -102,7 +94,7 @@ def documents_of(units):
 def test_ctrl_c_leaves_a_state_that_the_same_command_takes_up(faulty, tmp_path, workers, ray_head):
     table = str(tmp_path / "tags")
     arguments = retag_arguments(tmp_path, faulty, table, workers)
-    process = start(arguments, RAY_ADDRESS=ray_head if workers > 1 else "")
+    process = start(arguments, RAY_ADDRESS=ray_head.address if workers > 1 else "")
     wait_until(lambda: len(units_of(table)) >= 2, process=process)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=600)

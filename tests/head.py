@@ -1,0 +1,79 @@
+"""A Ray head as a cluster has one: it outlives its drivers, and its dashboard takes jobs."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from tests.processes import RAY_ENVIRONMENT, descendants, wait_until
+
+CPUS = 4  # logical
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+class Head(NamedTuple):
+    """Where drivers connect to, and where jobs are submitted."""
+
+    address: str
+    jobs: str
+
+
+def environment() -> dict[str, str]:
+    """Of the head and all its workers. A job's `python` is the one on the head's path: this environment's."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, **RAY_ENVIRONMENT, "PATH": path}
+
+
+@contextlib.contextmanager
+def running_head() -> Iterator[Head]:
+    """Starts a head, and ends it with all below it; `ray stop` would end everybody's."""
+    port, dashboard, agent, client, metrics = free_ports(5)
+    folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")  # short: Ray's socket paths have a limit
+    command = [
+        *(RAY, "start", "--head", "--block", f"--num-cpus={CPUS}"),
+        *(f"--port={port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
+        *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
+        *(f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"),
+        *(f"--temp-dir={folder}", "--disable-usage-stats", "--object-store-memory=200000000"),
+    ]
+    log = open(Path(folder) / "head.log", "w")  # noqa: SIM115 - lives as long as the process
+    process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
+    head = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
+    try:
+        wait_until(lambda: _answers(head.jobs), process=process)
+        yield head
+    finally:
+        below = descendants(process.pid)
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
+        for pid in (process.pid, *below):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody has."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _answers(address: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"{address}/api/version").status_code == 200
+    return False
