@@ -19,6 +19,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from raytagger.bisect import ProcessDiedError, Tagged, tag_bisecting
 from raytagger.corpus import LabelSet, read_source_labels
 from raytagger.encoders import Encoder, load_encoder
 from raytagger.errors import CapacityError, CorpusError, SettingsError
@@ -28,7 +29,6 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.schema import FloatArray
 from raytagger.settings import EncoderSettings, FitRun, StorageSettings
 from raytagger.store import Store, check_writable, join, parent, placed
-from raytagger.stream.bisect import ProcessDiedError, Tagged, tag_bisecting
 from raytagger.stream.cluster import connected, one_row_blocks, own_errors, share_out
 from raytagger.stream.on_ray import DEATHS_BEFORE_ISOLATION, Ledger
 
