@@ -19,7 +19,7 @@ from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress
 from raytagger.recipes.features import Features, read_features
 from raytagger.recipes.fitted import bank_of
-from raytagger.recipes.reading import corpus_files
+from raytagger.recipes.reading import corpus_files, source_of_key
 from raytagger.recipes.stages import Stages
 from raytagger.schema import FloatArray
 from raytagger.search import choose_index
@@ -115,7 +115,7 @@ class Workshop:
     @cached_property
     def _corpus_key(self) -> str:
         files = corpus_files(self.run, self.store)
-        parts = [STAGES, self.run.source, self.labels.fingerprint, self.run.train.seed]
+        parts = [STAGES, source_of_key(self.run), self.labels.fingerprint, self.run.train.seed]
         return fingerprint(self.run.terms, files=files, parts=parts)
 
     def _make_terms(self, folder: Path) -> None:

@@ -52,7 +52,7 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.blend_documents import choose_documents, survey
 from raytagger.recipes.fitted import Fitted, bank_of, check_places, embed_labels, held_out_share
 from raytagger.recipes.inside import INSIDE, fit_inside
-from raytagger.recipes.reading import Read, corpus_files, read_training
+from raytagger.recipes.reading import Read, corpus_files, read_training, source_of_key
 from raytagger.recipes.stages import Stages
 from raytagger.recipes.xml0_weight import (
     DEPTH,
@@ -182,7 +182,7 @@ def _make_encoder(job: Job, surveyed: Read, base: Tagger, pseudo_J: np.ndarray) 
     parts += [encoder.identity, run.encoder.prompt, run.labels.prompt, run.xml0.pairs, run.xml0.learning_rate]
     label_J = np.setdiff1d(np.flatnonzero((base.train_count_L > 0) & predictable(job.labels)), pseudo_J)
     stages = Stages(job.store, join(run.output.bundle, "training"), job.say)
-    key = fingerprint(run.source, files=files, parts=[*parts, label_J.tolist()])
+    key = fingerprint(source_of_key(run), files=files, parts=[*parts, label_J.tolist()])
     made = stages.folder("encoder", key, lambda folder: _tune(job, surveyed, encoder, label_J, folder))
     return open_encoder(made, run.encoder.device)
 
