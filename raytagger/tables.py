@@ -63,6 +63,7 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
         f"{figures['n_without_gold']:,} without gold labels, {figures['n_unknown_gold']:,} unknown gold labels, "
         f"{filtered}{figures['n_rejected']:,} rejected rows; {blank_part(figures['share_blank'])}"
     )
+    lines.extend(f"rejected, {why}: {count:,}, such as {one}" for why, (count, one) in figures["rejected"].items())
     lines.extend(blank_warning(figures["share_blank"]))
     lines.extend(f"model {model}: licence {licence}" for model, licence in figures["licences"].items())
     return lines

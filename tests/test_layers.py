@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RANKS = {
     0: ("errors", "schema", "progress", "tables", "cache"),
-    0.5: ("settings", "causes"),  # settings raises SettingsError, causes makes errors (docs/design.md)
+    0.5: ("settings", "causes", "bisect"),  # they raise, make or sort errors (docs/design.md)
     1: ("store", "vectors", "metrics", "client"),
     2: ("corpus", "encoders", "labels"),
     3: ("objectives", "search", "calibration"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from raytagger.progress import silent, unsaid
 from raytagger.recipes.fit import fit
 from raytagger.recipes.ofde import make_task
 from raytagger.recipes.prepare import prepare, read_run_labels
+from raytagger.settings import OutputSettings
 from raytagger.store import Store, join
 from tests.equal import assert_same_scores
 from tests.tiny import tiny_encoder, tiny_run
@@ -49,6 +51,33 @@ def test_an_interrupted_training_goes_on_and_changes_nothing(encoder, tmp_path):
 
 def refuse(*_):
     raise AssertionError("a training that has ended makes no task")
+
+
+def test_a_training_goes_on_where_it_and_what_it_reads_have_moved(encoder, tmp_path):
+    """Its folder, the model and the label file."""
+    run, steps = tiny_run(encoder, str(tmp_path / "here" / "bundle")), list[int]()
+
+    def interrupt(stage, done, total=None):
+        if stage == "training" and done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(run, interrupt)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    shutil.copytree(encoder.path, tmp_path / "model")
+    shutil.copy(run.source.labels, tmp_path / "labels.jsonl")
+    moved = dataclasses.replace(
+        run,
+        source=dataclasses.replace(run.source, labels=str(tmp_path / "labels.jsonl")),
+        encoder=dataclasses.replace(encoder, path=str(tmp_path / "model")),
+        output=OutputSettings(str(tmp_path / "there" / "bundle")),
+    )
+    fit(moved, lambda stage, done, total=None: steps.append(done) if stage == "training" else None)
+    assert steps == [5, 6, 7, 8], "the training began anew"
+    other = dataclasses.replace(moved, train=dataclasses.replace(moved.train, learning_rate=2e-3))
+    steps.clear()
+    fit(other, lambda stage, done, total=None: steps.append(done) if stage == "training" else None)
+    assert steps[0] < 5, "another training took up this one"
 
 
 @pytest.mark.s3

@@ -27,9 +27,9 @@ from raytagger.store import FileEntry, Store
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
-__all__ = ["DocumentChunk", "list_documents", "read_documents", "read_file", "select_splits"]
+__all__ = ["DocumentChunk", "check_splits", "list_documents", "read_documents", "read_file", "select_splits"]
 
-CHUNK_ROWS = 2048
+CHUNK_ROWS, LOOK_ROWS = 2048, 256
 
 
 class _Reject(NamedTuple):
@@ -87,6 +87,27 @@ def select_splits(documents: pa.Table, splits: tuple[str, ...]) -> pa.Table:
     names = [name for name in pc.unique(documents["split"]).to_pylist() if name is not None]
     wanted = [name for name in names if any(same_split(asked, name) for asked in splits)]
     return documents.filter(pc.is_in(documents["split"], pa.array(wanted, pa.string())))
+
+
+def check_splits(store: Store, source: SourceSettings, splits: tuple[str, ...]) -> None:
+    """Looks for a document that has a split, where splits are asked for; mostly the first one has.
+
+    Raises:
+        CorpusError: none has one, so that nothing could be selected; and as `read_file`.
+    """
+    if not splits:
+        return
+    for entry in list_documents(store, source):
+        for chunk in read_file(store, entry, source, LOOK_ROWS):
+            if pc.any(pc.is_valid(chunk.documents["split"])).as_py():
+                return
+    raise CorpusError(
+        f"no document of {source.documents} has a split, and splits are asked for",
+        got=", ".join(splits),
+        expected=f"a column {Roles(source).split or 'split'}, folders split=NAME, or files named by their split",
+        remedy="Leave --split (retag.splits) out, or name the column by source.map.split. What `fit` held out for "
+        "want of splits (source.holdout) is measured by `evaluate` alone.",
+    )
 
 
 def _check(chunk: RawChunk, uri: str, roles: Roles) -> DocumentChunk:

@@ -40,11 +40,15 @@ class RejectLimit:
             RejectsError: none of the first 10,000 rows is a document, where most of them have to be.
         """
         self.read += len(chunk.documents) + len(chunk.rejects)
-        for row in chunk.rejects.select(["reason", "doc_id", "error"]).to_pylist():
-            self.rejected[row["reason"]] += 1
-            self.examples.setdefault(row["reason"], f"{row['doc_id']}: {row['error']}")
+        for row in chunk.rejects.select(["doc_id", "reason", "error"]).to_pylist():
+            self.reject(**row)
         if self.read >= EARLY_ROWS and self.rejected.total() == self.read and self.source.max_reject_share < 0.5:
             self.check()
+
+    def reject(self, doc_id: str, reason: str, error: str) -> None:
+        """Counts a document, which is among those read, as rejected."""
+        self.rejected[reason] += 1
+        self.examples.setdefault(reason, f"{doc_id}: {error}")
 
     def check(self, kept: str = "") -> None:
         """At the end of a pass.

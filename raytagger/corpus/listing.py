@@ -110,8 +110,9 @@ def _refuse_labels(columns: dict[str, set[str]], roles: Roles) -> None:
     """No file may look like labels among documents of another kind: labels would be tagged.
 
     Raises:
-        CorpusError: a file has an id, a title or text and nothing else that is a document's, by a column that only
-            labels have or another name of the id it differs from the others, and they have columns that it lacks.
+        CorpusError: a file has an id, a title or text and nothing else that is a document's, they have columns that
+            it lacks, and by a column that only labels have or another name of the id it differs from them; or they
+            have labels, and it has no column that labels cannot have.
     """
     named = set(roles.source.map.values())
     of_documents = {*DOCUMENT_COLUMNS, *named} - LABEL_IDS - {"title", "text"}
@@ -119,7 +120,8 @@ def _refuse_labels(columns: dict[str, set[str]], roles: Roles) -> None:
     for uri, names in columns.items():
         others = set().union(*(other for place, other in columns.items() if place != uri))
         lacking = others - KINDS.keys() - names - {"doc_id"}
-        looks_so = names & LABEL_IDS and names & {"title", "text"} and names & of_labels - others
+        may_be = names <= KINDS.keys() and roles.has("labels", others)
+        looks_so = names & LABEL_IDS and names & {"title", "text"} and (may_be or names & of_labels - others)
         is_document = names & of_documents or (names & others) - KINDS.keys() or told_columns(uri, roles)
         if looks_so and lacking and not is_document:
             raise CorpusError(

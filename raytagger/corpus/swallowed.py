@@ -7,12 +7,17 @@ like an id of this file in its place. Lines of a text have other numbers of sepa
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 
 LATEST = 200  # ids by which another is judged
 ENOUGH = 20  # ids that tell which characters ids may hold
+CODES = 0.8  # the least share of ids that are codes where another one must be
+MIXED = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]")
+CODE = re.compile(rf"{MIXED.pattern}|[\d+/=_]")
+BLANKS = re.compile(r"\s")
 DIGIT, LETTER, BLANK = "0", "a", " "  # kinds of characters
 SHORT = 8  # characters that an id may have however short the others are
 
@@ -66,23 +71,37 @@ class SwallowedRows:
 class _Shape:
     """What ids have in common: the kinds of characters that each of them and that any of them has, their length.
 
-    A few ids do not tell what others may hold but for digits, letters and blanks.
+    A few ids do not tell what others may hold but for digits, letters and blanks. Ids that look random, as in
+    base64, need not have a kind of characters in common: another of them is no word either.
     """
 
     def __init__(self, ids: Sequence[str]) -> None:
         kinds = [_kinds(one) for one in ids]
         self._all = frozenset.intersection(*kinds) if kinds else frozenset()
         self._any = frozenset().union(*kinds)
-        self._longest = max(map(len, ids), default=0)
+        shortest, longest = min(map(len, ids), default=0), max(map(len, ids), default=0)
+        fixed = shortest == longest >= SHORT and len(ids) > 2
+        self._lengths = range(shortest, longest + 2) if fixed else range(1, max(SHORT, 2 * longest) + 1)
         self._few = len(ids) < ENOUGH
         if self._few:
             self._all &= {DIGIT, LETTER}
+        codes = sum(map(_is_code, ids)) >= CODES * len(ids) > 0
+        self._codes = codes and (self._few or DIGIT not in self._all or any(map(MIXED.search, ids)))
 
     def fits(self, cell: str) -> bool:
         """Whether a cell looks like another of these ids."""
+        if len(cell) not in self._lengths:
+            return False
+        if self._codes:
+            return _is_code(cell)
         kinds = _kinds(cell)
         odd = (kinds - self._any) & ({BLANK} if self._few else kinds)
-        return bool(cell) and len(cell) <= max(SHORT, 2 * self._longest) and self._all <= kinds and not odd
+        return self._all <= kinds and not odd
+
+
+def _is_code(text: str) -> bool:
+    """Whether a text has no blank and is no word: by a digit, a sign of base64, or capitals after small letters."""
+    return bool(CODE.search(text)) and not BLANKS.search(text)
 
 
 @lru_cache(maxsize=16 * LATEST)  # the same ids are looked at for record after record

@@ -12,9 +12,11 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from raytagger import metrics
+from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger, unseen_labels
 from raytagger.bundle.features import take_rows
 from raytagger.corpus import read_documents
+from raytagger.corpus.limit import RejectLimit
 from raytagger.errors import CorpusError
 from raytagger.evaluate import Selection, gold_matrix, limited, splits_there
 from raytagger.progress import Progress, silent
@@ -78,11 +80,13 @@ class Looked:
         documents: how many.
         blank: of which the tagger knows nothing.
         without_gold: without a gold label of the label set.
+        rejected: others, which cannot be tagged.
     """
 
     documents: int = 0
     blank: int = 0
     without_gold: int = 0
+    rejected: int = 0
 
     @property
     def share_blank(self) -> float:
@@ -137,29 +141,31 @@ def measure_effect(
     flagged: Mapping[str, BoolArray],
     seed: int = 0,
     progress: Progress = silent,
+    limit: RejectLimit | None = None,
 ) -> Measured:
     """Ranks each document's labels once, and looks at the ranking without each group of labels.
 
     Args:
         tagger: over the label set that was looked at.
-        documents: tables with `text` and `labels`.
+        documents: tables with `doc_id`, `text` and `labels`.
         flagged: name to bool (L,), the labels to leave out; of them the unseen ones are.
         seed: of the bootstrap and of the draws.
         progress: told of documents.
+        limit: counts documents that cannot be tagged; by default as many are allowed as by `source`'s.
 
     Raises:
         CorpusError: labels are left out, and no document has an unseen gold label.
+        RejectsError: more documents cannot be tagged than the limit allows.
     """
-    unseen_L, looked = unseen_labels(tagger), Looked()
+    unseen_L, looked, limit = unseen_labels(tagger), Looked(), limit or RejectLimit(SourceSettings())
     trials = [
         _Trial(name, unseen_L, unseen_L & flag_L, seed)
         for name, flag_L in flagged.items()
         if (unseen_L & flag_L).any()
     ]
     measured = 0
-    for part in documents:
+    for part, features in _encoded(tagger, documents, limit):
         gold, _ = gold_matrix(part["labels"].to_pylist(), tagger.labels.index)
-        features = tagger.encode(part["text"].to_pylist())
         looked.documents += len(part)
         looked.blank += int(tagger.search(features, 1).empty_B.sum())
         looked.without_gold += int((metrics.count_gold(gold) == 0).sum())
@@ -168,12 +174,25 @@ def measure_effect(
         if trials and len(rows):
             _measure(trials, tagger, take_rows(features, rows), gold[rows])
         progress("measuring the effect", looked.documents)
+    limit.check()
+    looked.rejected = limit.rejected.total()
     if trials and not measured:
         raise CorpusError(
             "no document has an unseen gold label",
             got=f"{looked.documents} documents, {looked.without_gold} of them without a known gold label",
         )
     return Measured(looked, [trial.effect(seed) for trial in trials])
+
+
+def _encoded(tagger: Tagger, documents: Iterable[pa.Table], limit: RejectLimit) -> Iterator[tuple[pa.Table, Any]]:
+    """Documents with their features; those that cannot be encoded are rejects."""
+    for part in documents:
+        encoded = tag_bisecting(lambda texts: (tagger.encode(texts), 0), part["text"].to_pylist())
+        limit.read += len(part)
+        for bad in encoded.rejected:
+            limit.reject(part["doc_id"][bad.row].as_py(), bad.reason, bad.error)
+        for rows, features in zip(encoded.ranges, encoded.parts, strict=True):
+            yield part.slice(rows.start, len(rows)), features
 
 
 def _measure(trials: Sequence[_Trial], tagger: Tagger, features: Any, gold: sp.csr_matrix) -> None:

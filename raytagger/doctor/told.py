@@ -40,8 +40,9 @@ def worst(findings: Sequence[LabelFinding], count: int = WORST) -> list[LabelFin
 def document_lines(looked: Looked) -> list[str]:
     """How many documents were looked at, and what is wrong with them."""
     without = f"{looked.without_gold:,} without a known gold label"
+    rejected = f"; {looked.rejected:,} others cannot be tagged" if looked.rejected else ""
     return [
-        f"documents: {looked.documents:,}, {without}, {blank_part(looked.share_blank)}",
+        f"documents: {looked.documents:,}, {without}, {blank_part(looked.share_blank)}{rejected}",
         *blank_warning(looked.share_blank),
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 from raytagger.bundle import load, peek_manifest, pin_bundle, text_settings
 from raytagger.corpus import LabelSet
 from raytagger.corpus.labels import read_source_labels
+from raytagger.corpus.limit import RejectLimit
 from raytagger.doctor.effect import Measured, measure_effect, zero_shot_documents
 from raytagger.doctor.labels import REMEDIES, LabelReport, check_labels
 from raytagger.doctor.told import document_lines, effect_lines, report_lines
@@ -117,4 +118,4 @@ def _measure(store: Store, labels: LabelSet, report: LabelReport, trial: Trial, 
     flagged |= {kind: tagger.labels.mask(report.flagged([kind])) for kind in REMEDIES}
     share = survey(store, trial.source, tagger).held_out(tagger)
     documents = zero_shot_documents(store, trial.source, trial.splits, trial.limit, share)
-    return measure_effect(tagger, documents, flagged, progress=progress)
+    return measure_effect(tagger, documents, flagged, progress=progress, limit=RejectLimit(trial.source))

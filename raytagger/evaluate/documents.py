@@ -14,6 +14,7 @@ from raytagger.bundle import Tagger
 from raytagger.bundle.trained import are_among, trained_hashes
 from raytagger.corpus import read_documents, select_splits
 from raytagger.corpus.cells import same_split
+from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.splits import HELD_OUT, held_out
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
@@ -55,6 +56,12 @@ class Part:
     in_zero_shot: BoolArray
     group: np.ndarray
 
+    def take(self, rows: range) -> Part:
+        """Some neighbours among these documents."""
+        own = slice(rows.start, rows.stop)
+        documents = self.documents.slice(rows.start, len(rows))
+        return Part(documents, self.in_split[own], self.in_zero_shot[own], self.group[own])
+
 
 @dataclass
 class Survey:
@@ -63,13 +70,13 @@ class Survey:
     Attributes:
         documents: how many each split has; None for those without one.
         trained: of these, how many the bundle was trained on.
-        rejects: rows that cannot be read, and later documents of an id.
+        limit: counts what is read, with the rows that cannot be and later documents of an id.
         filtered: gold labels of each split that the XMC repository's `filter_labels` files take away.
     """
 
+    limit: RejectLimit
     documents: Counter[str | None] = field(default_factory=Counter)
     trained: Counter[str | None] = field(default_factory=Counter)
-    rejects: int = 0
     filtered: Counter[str | None] = field(default_factory=Counter)
 
     @property
@@ -111,11 +118,11 @@ class Selection:
 
 def survey(store: Store, source: SourceSettings, tagger: Tagger) -> Survey:
     """One pass before anything is tagged: splits, documents the bundle was trained on, rejected rows."""
-    found, hashes = Survey(), trained_hashes(tagger)
+    found, hashes = Survey(RejectLimit(source)), trained_hashes(tagger)
     for chunk in read_documents(store, source):
         splits = chunk.documents["split"].to_pylist()
         found.documents.update(splits)
-        found.rejects += len(chunk.rejects)
+        found.limit.add(chunk)
         if chunk.left_out:
             found.filtered[splits[0]] += chunk.left_out  # such a file is of one split
         trained_B = are_among(hashes, chunk.documents["doc_id"].to_pylist())

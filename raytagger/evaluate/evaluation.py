@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger import metrics
+from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger, named, text_settings, unseen_labels
 from raytagger.bundle.trained import are_among, marked_but_trained, trained_hashes
+from raytagger.corpus.limit import RejectLimit
 from raytagger.errors import CorpusError
 from raytagger.evaluate.documents import Asked, Part, Selection, gold_matrix, read_parts, select, survey
 from raytagger.evaluate.probabilities import Shown
@@ -66,8 +69,11 @@ def evaluate(
     the tags shown (the first ten labels) have `ECE_…`, `Brier_…`, `n_pairs_…` for `seen`, `rare`, `unseen` and
     `unseen_zero_shot` labels and the bins of `reliability`; see `probabilities.Shown` for what each is over.
 
+    A document that cannot be tagged is a reject as in `tag`, and is not measured.
+
     Raises:
         CorpusError: the split or the column of groups does not exist, or no document has a known gold label.
+        RejectsError: more documents were rejected than `source.max_reject_share` allows.
         BundleError: a score of a bundle that claims to be calibrated is outside [0, 1].
     """
     return gather(tagger, store, source, asked, progress).summary(asked)
@@ -89,10 +95,11 @@ def gather(
     found = survey(store, source, tagger)
     selection = select(found, asked, tagger)
     filtered = found.filtered[selection.split] if selection.split else found.filtered.total()
-    evaluation = Evaluation(tagger, unseen_labels(tagger), selection, found.rejects, filtered, asked.details)
+    evaluation = Evaluation(tagger, unseen_labels(tagger), selection, filtered, asked.details, found.limit)
     for part in read_parts(store, source, asked, selection):
         evaluation.add(part)
         progress("evaluating", evaluation.n_tagged)
+    evaluation.check_rejects()
     if not evaluation.kept:
         where, without = selection.name or "all", evaluation.n_without_gold
         raise CorpusError(
@@ -110,9 +117,10 @@ class Evaluation:
     tagger: Tagger
     unseen_L: BoolArray
     selection: Selection
-    n_rejected: int = 0
-    n_filtered_gold: int = 0
-    details: bool = False
+    n_filtered_gold: int
+    details: bool
+    limit: RejectLimit  # of all that was read, and of what cannot be tagged
+    refused: RejectLimit = field(init=False)  # of the documents of the selection alone
     ranked: list[metrics.Ranked] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
     ranking: Gathered = field(default_factory=Gathered)
@@ -133,17 +141,38 @@ class Evaluation:
     def __post_init__(self) -> None:
         self.shown = Shown.by(self.tagger, self.unseen_L)
         self.trained = trained_hashes(self.tagger)
+        self.refused = RejectLimit(self.limit.source)
 
     def add(self, part: Part) -> None:
-        """Tags a part once and measures it for both families."""
+        """Tags a part once and measures it for both families; what cannot be tagged is a reject."""
+        started = time.perf_counter()
+        tagged = tag_bisecting(self._tag, part.documents["text"].to_pylist())
+        self.tag_s += time.perf_counter() - started
+        self.n_tagged += len(tagged.rows)
+        self.n_cut += tagged.cut
+        self.refused.read += len(part.documents)
+        for bad in tagged.rejected:
+            for limit in (self.limit, self.refused):
+                limit.reject(part.documents["doc_id"][bad.row].as_py(), bad.reason, bad.error)
+        for rows, (features, scores) in zip(tagged.ranges, tagged.parts, strict=True):
+            self._measure(part.take(rows), features, scores)
+
+    def check_rejects(self) -> None:
+        """Ends the evaluation where too many were rejected; those that cannot be tagged count by themselves, too.
+
+        Raises:
+            RejectsError: more than `source.max_reject_share` allows.
+        """
+        self.refused.check()
+        self.limit.check()
+
+    def _tag(self, texts: Sequence[str]) -> tuple[tuple[Any, Scores], int]:
+        features = self.tagger.encode(texts)
+        return (features, self.tagger.search(features, DEPTH)), int(features.cut_B.sum())
+
+    def _measure(self, part: Part, features: Any, scores: Scores) -> None:
         gold, unknown_B = gold_matrix(part.documents["labels"].to_pylist(), self.tagger.labels.index)
         self.n_unknown_gold += int(unknown_B[part.in_split].sum())
-        started = time.perf_counter()
-        features = self.tagger.encode(part.documents["text"].to_pylist())
-        scores = self.tagger.search(features, DEPTH)
-        self.tag_s += time.perf_counter() - started
-        self.n_tagged += len(scores)
-        self.n_cut += int(features.cut_B.sum())
         self.n_blank += int(scores.empty_B.sum())
         if self.details:
             self._keep_details(part, features, scores, gold)
@@ -176,7 +205,8 @@ class Evaluation:
         return result | {
             "split": self.selection.name or None,
             "held_out": self.selection.held_out,
-            "n_rejected": self.n_rejected,
+            "n_rejected": self.limit.rejected.total(),
+            "rejected": {why: [n, self.limit.examples[why]] for why, n in self.limit.rejected.most_common()},
             "chance_ZSR@10": chance,
             "n_documents": len(gold.indptr) - 1,
             "n_without_gold": self.n_without_gold,

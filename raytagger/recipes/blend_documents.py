@@ -35,6 +35,12 @@ class Chosen(NamedTuple):
     usual_B: np.ndarray
     weight_B: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Chosen:
+        """Some of them, int64 rows."""
+        texts = [self.texts[row] for row in rows]
+        gold = sp.csr_matrix(self.gold[rows])
+        return Chosen(texts, gold, self.validation_B[rows], self.usual_B[rows], self.weight_B[rows])
+
 
 def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress) -> Read:
     """One pass over the corpus that keeps no text; of the validation documents those that have a label.

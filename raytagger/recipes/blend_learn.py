@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger
 from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger, usual_scores
 from raytagger.bundle.frozen import predictable
 from raytagger.bundle.panel import Panel, spread
 from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
 from raytagger.corpus import LabelSet
+from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
 from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
@@ -82,6 +84,7 @@ def learn(
 
     Raises:
         CorpusError: no validation document has a label of the label set.
+        RejectsError: more documents cannot be encoded than `source.max_reject_share` allows.
     """
     surveyed = survey(run, store, labels, report, progress)
     count_L = np.max([_trained(member, surveyed) for member in members], axis=0)
@@ -93,7 +96,9 @@ def learn(
         f"unseen ones on {len(chosen.texts):,} documents"
     )
     draft = _draft(run, labels, members, names, count_L)
-    slabs = _encode(draft, chosen.texts, sample, progress)
+    limit = RejectLimit(run.source, len(chosen.texts))
+    chosen, slabs = _encode(draft, chosen, sample, limit, progress)
+    report.rejects.update(limit.rejected)
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
     unseen_J = np.flatnonzero(usable_L & (count_L == 0))
     draft = replace(draft, samples=slabs[0].members)
@@ -133,14 +138,7 @@ def _sample_first(chosen: Chosen) -> tuple[Chosen, int]:
     first = np.flatnonzero(chosen.usual_B)
     first = (first if len(first) >= FEWEST_SAMPLE else np.arange(len(chosen.texts)))[:SAMPLE]
     order = np.concatenate([first, np.setdiff1d(np.arange(len(chosen.texts)), first)])
-    ordered = Chosen(
-        [chosen.texts[row] for row in order],
-        sp.csr_matrix(chosen.gold[order]),
-        chosen.validation_B[order],
-        chosen.usual_B[order],
-        chosen.weight_B[order],
-    )
-    return ordered, len(first)
+    return chosen.take(order), len(first)
 
 
 def _draft(
@@ -169,13 +167,27 @@ def _draft(
     )
 
 
-def _encode(draft: BlendTagger, texts: list[str], sample: int, progress: Progress) -> list[BlendFeatures]:
-    """Features in slabs, the sample first."""
-    slabs = []
-    for start, stop in pairwise([0, *range(sample, len(texts), SAMPLE), len(texts)]):
-        slabs.append(draft.encode(texts[start:stop]))
+def _encode(
+    draft: BlendTagger, chosen: Chosen, sample: int, limit: RejectLimit, progress: Progress
+) -> tuple[Chosen, list[BlendFeatures]]:
+    """Features in slabs, the sample first, and their documents: those that cannot be encoded are rejects.
+
+    Raises:
+        RejectsError: these are more than the limit allows.
+    """
+    good, slabs = list[int](), list[BlendFeatures]()
+    for start, stop in pairwise([0, *range(sample, len(chosen.texts), SAMPLE), len(chosen.texts)]):
+        texts = chosen.texts[start:stop]
+        encoded = tag_bisecting(lambda some: (draft.encode(some), 0), texts)
+        for bad in encoded.rejected:
+            limit.reject(f"{texts[bad.row][:80]!r}", bad.reason, bad.error)
+        limit.check()
+        rows = encoded.rows
+        # A slab is one piece: that of the sample tells the usual scores.
+        slabs += encoded.parts if not encoded.rejected else [draft.encode([texts[row] for row in rows])]
+        good += [start + row for row in rows]
         progress("blending", stop)
-    return slabs
+    return chosen.take(np.array(good, np.int64)), slabs
 
 
 def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
+from raytagger.recipes.fitted import Embedded
 from raytagger.recipes.reading import Collected, check_trainable, read_training
 from raytagger.schema import FloatArray
 from raytagger.search.ranker import columns
@@ -85,11 +86,11 @@ def read_features(
     store: Store,
     labels: LabelSet,
     weigh: TfIdf,
-    encode: Callable[[list[str]], FloatArray] | None,
+    encode: Callable[[list[str]], Embedded] | None,
     report: CorpusReport,
     progress: Progress,
 ) -> Features:
-    """One pass over the corpus.
+    """One pass over the corpus; documents that cannot be encoded are neither trained nor measured on.
 
     Raises:
         CorpusError: no training document has a label of the label set.
@@ -105,6 +106,11 @@ def read_features(
     read = collected.read(run, len(labels))
     check_trainable(read, report)
     doc_NV = sp.csr_matrix(sp.vstack(terms, format="csr"), dtype=np.float32)
-    doc_NE = encode(texts) if encode is not None else None
-    train_N, validation_N = (rows[read.has_label_N[rows]] for rows in (read.train_N, read.validation_N))
-    return Features(doc_NV, doc_NE, read.gold, train_N, validation_N, read.hash_N[read.train_N])
+    doc_NE, good = None, np.arange(len(read.hash_N))
+    if encode is not None:
+        vector_GE, good = encode(texts)
+        doc_NE = np.zeros((len(texts), vector_GE.shape[1]), np.float32)
+        doc_NE[good] = vector_GE
+    every_N, validation_N = (np.intersect1d(rows, good) for rows in (read.train_N, read.validation_N))
+    train_N, validation_N = (rows[read.has_label_N[rows]] for rows in (every_N, validation_N))
+    return Features(doc_NV, doc_NE, read.gold, train_N, validation_N, read.hash_N[every_N])

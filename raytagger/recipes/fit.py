@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 
+from raytagger.bisect import tag_bisecting
 from raytagger.bundle import load, text_settings
 from raytagger.corpus import read_documents
 from raytagger.errors import SettingsError
@@ -15,7 +16,6 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, warnings_of
 from raytagger.settings import FitRun
 from raytagger.store import Store, join
-from raytagger.stream.bisect import tag_bisecting
 
 LOOKED_AT = 64  # documents that a new bundle is tried on
 GROUP = "raytagger.recipes"

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from raytagger.bisect import tag_bisecting
 from raytagger.corpus import LabelSet
+from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.splits import HELD_OUT
 from raytagger.encoders import Encoder
 from raytagger.errors import SettingsError
 from raytagger.labels import LabelBank
-from raytagger.labels.bank import Banked
+from raytagger.labels.bank import SLAB_TEXTS, Banked
 from raytagger.progress import Progress
 from raytagger.schema import FloatArray
 from raytagger.search import MOST_TAGS, build_index, choose_index, save_index
@@ -126,3 +130,38 @@ def embed_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet, 
         return encoder.encode([text.removeprefix(prompt) for text in texts], prompt).vector_BD
 
     return bank.embed([prompt + text for text in labels.full_texts], encoder.identity, encode, progress)
+
+
+class Embedded(NamedTuple):
+    """Document embeddings, float32 (good documents, E), and which those are, int64; the others are rejects."""
+
+    vector_GE: FloatArray
+    good: np.ndarray
+
+
+def embed_documents(
+    run: FitRun, store: Store, encoder: Encoder, texts: Sequence[str], report: CorpusReport, progress: Progress
+) -> Embedded:
+    """Document embeddings through the bank, as labels' are; what the encoder refuses is a reject, as in `tag`.
+
+    Raises:
+        RejectsError: it refuses more than `source.max_reject_share` allows.
+    """
+    bank, prompt, limit = LabelBank(store, bank_of(run)), run.encoder.prompt, RejectLimit(run.source, len(texts))
+    prompted, refused = [prompt + text for text in texts], set[str]()
+    missing = bank.missing(prompted, encoder.identity)
+    for start in range(0, len(missing), SLAB_TEXTS):
+        slab = [text.removeprefix(prompt) for text in missing[start : start + SLAB_TEXTS]]
+        encoded = tag_bisecting(lambda some: (encoder.encode(some, prompt).vector_BD, 0), slab)
+        if encoded.rows:
+            good = [prompt + slab[row] for row in encoded.rows]
+            bank.add(good, encoder.identity, np.concatenate(encoded.parts))
+        for bad in encoded.rejected:
+            refused.add(prompt + slab[bad.row])
+            limit.reject(f"{slab[bad.row][:80]!r}", bad.reason, bad.error)
+        limit.check("What was encoded is kept.")
+        progress("document bank", start + len(slab), len(missing))
+    report.rejects.update(limit.rejected)
+    good = np.array([row for row, text in enumerate(prompted) if text not in refused], np.int64)
+    found = bank.embed([prompted[row] for row in good], encoder.identity, lambda _: np.zeros((0, 0), np.float32))
+    return Embedded(found.vector_LD, good)

@@ -58,8 +58,7 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     say(_story(prepared.inputs))
     job = _job(run, prepared)
     with at_work(run.cluster, corpus_bytes(run, store)):
-        key = fingerprint(job.train, inputs=job.inputs, encoder=run.encoder, labels=run.labels)
-        trained = _train(run, job, key, progress, say)
+        trained = _train(run, job, _key(run, prepared), progress, say)
     version = _publish(run, store, labels, prepared, job, trained)
     count = int(prepared.inputs.trained_L.sum())
     seconds = time.perf_counter() - started
@@ -74,6 +73,12 @@ def _train(run: FitRun, job: FitJob, key: str, progress: Progress, say: Callable
 
     uri = run_uri(bundle, key, count_workers(run.cluster))
     return train(job, make_task, uri, run.cluster, progress, say)
+
+
+def _key(run: FitRun, prepared: Prepared) -> str:
+    """Changes with whatever the training depends on; the encoders and the inputs count by content, not by place."""
+    encoder, switches = replace(run.encoder, path=""), replace(run.labels, encoder="", bank="")
+    return fingerprint(run.train, inputs=prepared.key, encoder=encoder, labels=switches)
 
 
 def _job(run: FitRun, prepared: Prepared) -> FitJob:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from raytagger.fit.inputs import Inputs, Ragged, hide_labels, part_documents
 from raytagger.objectives.projection import start_projection
 from raytagger.progress import Progress
 from raytagger.recipes.fitted import embed_labels
-from raytagger.recipes.reading import Collected, Read, check_trainable, corpus_files, read_training
+from raytagger.recipes.reading import Collected, Read, check_trainable, corpus_files, read_training, source_of_key
 from raytagger.schema import FloatArray
 from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join
@@ -35,7 +35,8 @@ class Prepared:
     """What the stage made.
 
     Attributes:
-        uri: where the inputs lie; content-addressed.
+        key: changes with whatever the inputs depend on, which is told by content: the weights of the encoders, too.
+        uri: where the inputs lie.
         inputs: the same, loaded.
         trained_hashes: uint64, of the ids of all documents of the training split.
         report: what the corpus looked like.
@@ -43,6 +44,7 @@ class Prepared:
         label_licence: of the label encoder.
     """
 
+    key: str
     uri: str
     inputs: Inputs
     trained_hashes: np.ndarray
@@ -71,7 +73,7 @@ def prepare(
     report = CorpusReport(labels)
     if store.exists(join(uri, DONE)):
         say(f"the corpus is prepared already: {uri}")
-        return _prepared(uri, store, report, 0, label_encoder.licence)
+        return _prepared(key, uri, store, report, 0, label_encoder.licence)
     corpus = _read(run, store, labels, encoder, report, progress)
     banked = embed_labels(run, store, label_encoder, labels, progress)
     own_LD = None
@@ -85,23 +87,23 @@ def prepare(
         report.save(Path(folder))
         store.upload(Path(folder), uri)
     store.write_bytes(join(uri, DONE), json.dumps({"documents": len(corpus.documents)}).encode())
-    return _prepared(uri, store, report, banked.encoded, label_encoder.licence)
+    return _prepared(key, uri, store, report, banked.encoded, label_encoder.licence)
 
 
 def _key(run: FitRun, store: Store, labels: LabelSet, encoders: list[str]) -> str:
     """Changes with whatever the inputs depend on, and with nothing else; encoders count by their identity."""
-    files = corpus_files(run, store)
-    parts = [STAGE, run.source, run.encoder.prompt]
-    train = [run.train.seed, run.train.pseudo_unseen]
-    return fingerprint(run.labels, files=files, parts=parts, train=train, labels=labels.fingerprint, by=encoders)
+    files, train = corpus_files(run, store), [run.train.seed, run.train.pseudo_unseen]
+    parts = [STAGE, source_of_key(run), run.encoder.prompt, bool(run.labels.encoder)]
+    side = replace(run.labels, encoder="", bank="")
+    return fingerprint(side, files=files, parts=parts, train=train, labels=labels.fingerprint, by=encoders)
 
 
-def _prepared(uri: str, store: Store, report: CorpusReport, encoded: int, licence: str) -> Prepared:
+def _prepared(key: str, uri: str, store: Store, report: CorpusReport, encoded: int, licence: str) -> Prepared:
     """Loads what was made, now or by an earlier attempt, with the report of the corpus that it was made of."""
     folder = _local(uri, store)
     report.restore(folder)
     hashes = np.load(folder / TRAINED, allow_pickle=False)
-    return Prepared(uri, Inputs.load(folder), hashes, report, encoded, licence)
+    return Prepared(key, uri, Inputs.load(folder), hashes, report, encoded, licence)
 
 
 def _local(uri: str, store: Store) -> Path:

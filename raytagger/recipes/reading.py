@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from raytagger.corpus.xmc_filter import pair_files
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress
 from raytagger.schema import BoolArray
-from raytagger.settings import FitRun
+from raytagger.settings import FitRun, SourceSettings
 from raytagger.store import Store
 
 VALIDATION_SHARE = 0.05  # of the training documents where no validation split exists
@@ -149,6 +150,11 @@ def corpus_files(run: FitRun, store: Store) -> list[tuple[str, int, str]]:
     """Names, sizes and times of the corpus's files, for fingerprints."""
     documents = list_documents(store, run.source)
     return [(entry.uri, entry.size, entry.stamp) for entry in (*documents, *pair_files(store, documents))]
+
+
+def source_of_key(run: FitRun) -> SourceSettings:
+    """How documents are read, for fingerprints; the label set has one of its own, wherever its file lies."""
+    return replace(run.source, labels="")
 
 
 def corpus_bytes(run: FitRun, store: Store) -> int:

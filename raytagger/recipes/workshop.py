@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,11 @@ from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
 from raytagger.encoders import Encoder, load_encoder
 from raytagger.errors import CorpusError, SettingsError
-from raytagger.labels import LabelBank
 from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress
 from raytagger.recipes.features import Features, read_features
-from raytagger.recipes.fitted import bank_of
-from raytagger.recipes.reading import corpus_files
+from raytagger.recipes.fitted import Embedded, embed_documents
+from raytagger.recipes.reading import corpus_files, source_of_key
 from raytagger.recipes.stages import Stages
 from raytagger.schema import FloatArray
 from raytagger.search import choose_index
@@ -115,7 +114,7 @@ class Workshop:
     @cached_property
     def _corpus_key(self) -> str:
         files = corpus_files(self.run, self.store)
-        parts = [STAGES, self.run.source, self.labels.fingerprint, self.run.train.seed]
+        parts = [STAGES, source_of_key(self.run), self.labels.fingerprint, self.run.train.seed]
         return fingerprint(self.run.terms, files=files, parts=parts)
 
     def _make_terms(self, folder: Path) -> None:
@@ -133,21 +132,11 @@ class Workshop:
         vocabulary.save(folder)
 
     def _make_features(self, folder: Path) -> None:
-        encode = None if self.encoder is None else self._through_bank(self.encoder)
+        encode = None if self.encoder is None else partial(self._embed, self.encoder)
         read = read_features(self.run, self.store, self.labels, self.weigh, encode, self.report, self.progress)
         read.save(folder)
         self.report.save(folder)
 
-    def _through_bank(self, encoder: Encoder) -> Callable[[list[str]], FloatArray]:
+    def _embed(self, encoder: Encoder, texts: list[str]) -> Embedded:
         """Document vectors are kept by text hash as label vectors are."""
-        bank = LabelBank(self.store, bank_of(self.run))
-        prompt = self.run.encoder.prompt
-
-        def encode_slab(slab: Sequence[str]) -> FloatArray:
-            return encoder.encode([text.removeprefix(prompt) for text in slab], prompt).vector_BD
-
-        def encode(texts: list[str]) -> FloatArray:
-            prompted = [prompt + text for text in texts]
-            return bank.embed(prompted, encoder.identity, encode_slab, self.progress).vector_LD
-
-        return encode
+        return embed_documents(self.run, self.store, encoder, texts, self.report, self.progress)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,11 @@ from raytagger.encoders.encoder import Embedded
 from raytagger.encoders.transformer import TransformerEncoder
 from raytagger.errors import SettingsError
 from raytagger.fit.pairs import TextPairs, Tuning, draw_pairs, tune_on_pairs
-from raytagger.labels import LabelBank
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.blend_documents import choose_documents, survey
-from raytagger.recipes.fitted import Fitted, bank_of, check_places, embed_labels, held_out_share
+from raytagger.recipes.fitted import Fitted, check_places, embed_documents, embed_labels, held_out_share
 from raytagger.recipes.inside import INSIDE, fit_inside
-from raytagger.recipes.reading import Read, corpus_files, read_training
+from raytagger.recipes.reading import Read, corpus_files, read_training, source_of_key
 from raytagger.recipes.stages import Stages
 from raytagger.recipes.xml0_weight import (
     DEPTH,
@@ -64,7 +63,6 @@ from raytagger.recipes.xml0_weight import (
     fit_probabilities,
     score_folds,
 )
-from raytagger.schema import FloatArray
 from raytagger.settings import FitRun, fingerprint, to_values
 from raytagger.store import Store, join
 
@@ -182,7 +180,7 @@ def _make_encoder(job: Job, surveyed: Read, base: Tagger, pseudo_J: np.ndarray) 
     parts += [encoder.identity, run.encoder.prompt, run.labels.prompt, run.xml0.pairs, run.xml0.learning_rate]
     label_J = np.setdiff1d(np.flatnonzero((base.train_count_L > 0) & predictable(job.labels)), pseudo_J)
     stages = Stages(job.store, join(run.output.bundle, "training"), job.say)
-    key = fingerprint(run.source, files=files, parts=[*parts, label_J.tolist()])
+    key = fingerprint(source_of_key(run), files=files, parts=[*parts, label_J.tolist()])
     made = stages.folder("encoder", key, lambda folder: _tune(job, surveyed, encoder, label_J, folder))
     return open_encoder(made, run.encoder.device)
 
@@ -220,7 +218,8 @@ def _weigh(job: Job, draft: Xml0Tagger, surveyed: Read, pseudo_J: np.ndarray) ->
     """The tagger with its probabilities and weight."""
     run = replace(job.run, blend=replace(job.run.blend, documents=0))  # no training document without a hidden label
     documents = choose_documents(run, job.store, job.labels, surveyed, pseudo_J)
-    read = _embed_documents(job, draft.encoder, documents.texts)
+    vector_GE, good = embed_documents(run, job.store, draft.encoder, documents.texts, job.report, job.progress)
+    documents, read = documents.take(good), Embedded(vector_GE, np.zeros(len(good), bool))  # cuts are not kept
     features = draft.encode_read(documents.texts, read)
     known = Known(features, documents.gold, documents.validation_B, documents.weight_B)
     curve = None
@@ -231,18 +230,6 @@ def _weigh(job: Job, draft: Xml0Tagger, surveyed: Read, pseudo_J: np.ndarray) ->
     chosen = choose(run.xml0.combination, folds, documents.weight_B, run.train.seed)
     _tell(job, chosen, curve, len(pseudo_J), documents.validation_B)
     return replace(draft, mixture=chosen.mixture), chosen
-
-
-def _embed_documents(job: Job, encoder: Encoder, texts: Sequence[str]) -> Embedded:
-    """Document vectors through the bank, as labels' are; whether they are cut is not kept there."""
-    prompt = job.run.encoder.prompt
-
-    def encode(slab: Sequence[str]) -> FloatArray:
-        return encoder.encode([text.removeprefix(prompt) for text in slab], prompt).vector_BD
-
-    bank = LabelBank(job.store, bank_of(job.run))
-    found = bank.embed([prompt + text for text in texts], encoder.identity, encode, job.progress)
-    return Embedded(found.vector_LD, np.zeros(len(texts), bool))
 
 
 def _tell(job: Job, chosen: Chosen, curve: Curve | None, hidden: int, validation_B: np.ndarray) -> None:

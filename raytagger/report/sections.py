@@ -207,6 +207,7 @@ def facts(subject: Subject) -> str:
         ("gold labels outside the label set", f"{found['n_unknown_gold']:,}"),
         ("gold labels left out by filter_labels", f"{found['n_filtered_gold']:,}"),
         ("rejected rows", f"{found['n_rejected']:,}"),
+        *((f"rejected, {why}", f"{count:,}, such as {one}") for why, (count, one) in found["rejected"].items()),
         ("labels, of them unseen", f"{found['n_labels']:,}, {found['n_unseen_labels']:,}"),
         ("unseen pairs measured", f"{found['n_unseen_pairs']:,}"),
         ("documents longer than is read", f"{percent(found['share_cut'])} %"),

@@ -13,12 +13,12 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from raytagger.bisect import ProcessDiedError
 from raytagger.bundle import load
 from raytagger.errors import CorpusError
 from raytagger.schema import Scores
 from raytagger.settings import SourceSettings, StorageSettings, make_run, to_values
 from raytagger.store import Store
-from raytagger.stream.bisect import ProcessDiedError
 from raytagger.stream.job import TagJob, read_job_labels
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from raytagger.bisect import ProcessDiedError, Tagged, tag_bisecting
 from raytagger.encoders import Encoder, load_encoder
 from raytagger.errors import CapacityError, CorpusError
 from raytagger.labels import LabelBank
@@ -15,7 +16,6 @@ from raytagger.labels.bank import SLAB_TEXTS, text_key
 from raytagger.schema import FloatArray
 from raytagger.settings import EncoderSettings, StorageSettings
 from raytagger.store import Store
-from raytagger.stream.bisect import ProcessDiedError, Tagged, tag_bisecting
 from raytagger.stream.stage import Ledger
 
 SLABS_A_WORKER = 4  # so that no worker waits long for the last one

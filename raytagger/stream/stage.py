@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from raytagger.bisect import SUSPECTS, Tagged, tag_bisecting
 from raytagger.bundle import load
 from raytagger.schema import PAD, Scores
 from raytagger.store import Store
-from raytagger.stream.bisect import SUSPECTS, Tagged, tag_bisecting
 from raytagger.stream.isolate import IsolatedTagger
 from raytagger.stream.job import TagJob, read_job_labels
 from raytagger.stream.reading import Unit

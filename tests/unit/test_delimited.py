@@ -1,5 +1,6 @@
 import csv
 import io
+from base64 import b64encode
 from hashlib import blake2b
 
 import pytest
@@ -19,11 +20,17 @@ from raytagger.store import Store
 KINDS = {"id": Kind.ID, "text": Kind.TEXT, "labels": Kind.IDS}
 
 
+def code(row, size):
+    """An id without a pattern: some have no digit, some have signs."""
+    return b64encode(blake2b(str(row).encode(), digest_size=size).digest()).decode()
+
+
 ID_STYLES = {
     "number": str,
     "letters and number": "d{}".format,
     "with a blank": "doc {}".format,
     "hash": lambda row: blake2b(str(row).encode(), digest_size=8).hexdigest(),
+    "base64": lambda row: code(row, 16),
     "word": lambda row: "".join(chr(97 + int(digit)) for digit in str(row)),
 }
 WORDS = ("loan", "credit", "rocket", "orbit", "Dear", "thanks", "moon", "2", "of")
@@ -81,6 +88,31 @@ def test_rows_between_two_stray_quotes_are_never_one_document(header, inside):
     assert [doc_id for doc_id, _ in documents] == [
         f"doc {row}" for row in range(50) if not 10 <= row <= 11 + inside
     ]
+
+
+@pytest.mark.parametrize("first", [0, 1, 4, 18, 40])
+@pytest.mark.parametrize("size", [6, 8, 16])
+@pytest.mark.parametrize("header", ["id,text", "text,id", "id,text,labels"])
+def test_ids_without_a_pattern_are_known_from_the_first_row_on(header, size, first):
+    """Whichever of them end the rows that two stray quotes enclose."""
+    names = header.split(",")
+    for start in range(0, 3000, 60):
+        rows = [{"id": code(start + row, size), "text": f"text {row}", "labels": "a"} for row in range(60)]
+        rows[first]["text"] = f'"{rows[first]["text"]}'
+        rows[first + 5]["text"] += '"'
+        documents, rejects = read("\n".join([header, *(",".join(row[name] for name in names) for row in rows)]))
+        assert rejects == dict.fromkeys(range(first + 2, first + 8), "not_csv")
+        assert len(documents) == 54
+
+
+@pytest.mark.parametrize("style", ["base64", "hash", "number"])
+def test_a_text_whose_lines_begin_with_a_word_and_a_comma_is_one_document(style):
+    """Beside ids without a pattern, too, among which no word looks like one."""
+    texts = [f"Dear {word}\n{word}, all is well\n{word}, and goodbye" for word in WORDS if word.isalpha()]
+    rows = [(ID_STYLES[style](row), text) for row, text in enumerate(["one line"] * 30 + texts * 3)]
+    file = io.StringIO()
+    csv.writer(file).writerows([("id", "text"), *rows])
+    assert read(file.getvalue()) == (rows, {})
 
 
 def test_a_field_that_closes_before_another_rows_id_is_no_text():

@@ -12,7 +12,8 @@ import pytest
 
 from raytagger.bundle import load
 from raytagger.corpus import LabelSet
-from raytagger.errors import BundleError, CorpusError
+from raytagger.corpus.output import SMALL
+from raytagger.errors import BundleError, CorpusError, RejectsError
 from raytagger.evaluate import Asked, evaluate, gold_matrix
 from raytagger.recipes.fit import fit
 from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
@@ -337,6 +338,45 @@ def test_newer_labels_are_measured_too(folder, store):
     assert_equal(figures, naive(tagger, rows, "test", ("test", "zeroshot"), untrained(rows) | {"l-nowhere"}))
     assert figures["n_labels"] == 13
     assert figures["n_unknown_gold"] == 0
+
+
+def small_documents(path, spoil=()):
+    """The small corpus as split `test`; of some documents, by number, the faulty encoder cannot read the text."""
+    rows = [json.loads(line) | {"split": "test"} for line in (SMALL / "docs.jsonl").read_text().splitlines()]
+    for number in spoil:
+        rows[number]["text"] += " RAISE"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return rows
+
+
+def test_a_document_that_cannot_be_tagged_is_a_reject_and_all_others_are_measured(faulty, store, tmp_path):
+    """As if it were not there, whatever part of a batch it stands in."""
+    tagger, path = load(faulty), tmp_path / "docs.jsonl"
+    rows = small_documents(path, spoil=(0, 7, 8))
+    source = SourceSettings(documents=str(path), max_reject_share=0.1)
+    figures = evaluate(tagger, store, source, Asked())
+    ((count, example),) = [figures["rejected"]["tagging_failed"]]
+    assert (figures["n_rejected"], count) == (3, 3)
+    assert example == f"{rows[0]['doc_id']}: ValueError: the tokenizer does not like this text"
+    assert f"rejected, tagging_failed: 3, such as {rows[0]['doc_id']}: " in "\n".join(figure_lines(figures))
+    path.write_text("\n".join(json.dumps(row) for row in rows if "RAISE" not in row["text"]))
+    without = evaluate(tagger, store, source, Asked())
+    assert without["rejected"] == {}
+    for name in ("n_documents", "n_without_gold", "nDCG@5", "micro_F1", "ZSR@10", "UR@1", "share_blank"):
+        assert figures[name] == pytest.approx(without[name]), name
+
+
+def test_too_many_documents_that_cannot_be_tagged_end_the_evaluation(faulty, store, tmp_path):
+    """Of those to measure, however many others there are."""
+    path = tmp_path / "docs.jsonl"
+    rows = small_documents(path, spoil=(3,))
+    others = [
+        {**row, "doc_id": f"{row['doc_id']}-{n}", "split": "train", "text": "a"} for row in rows for n in range(9)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows + others)))
+    source = SourceSettings(documents=str(path), max_reject_share=0.5 / len(rows))
+    with pytest.raises(RejectsError, match=rf"1 of {len(rows)} documents .*'tagging_failed': 1.*ValueError"):
+        evaluate(load(faulty), store, source, Asked())
 
 
 def test_no_training_documents_leave_psp_undefined(folder, store):

@@ -1,6 +1,8 @@
 """Documents from other tools' exports: every row is a document or a reject."""
 
+import csv
 import gzip
+import io
 import json
 
 import pyarrow as pa
@@ -386,6 +388,48 @@ def test_argilla_version_1(tmp_path):
     documents, rejects = read(path, format="argilla")
     assert labels_of(documents) == {"r1": ["a"], "r2": ["b"], "r3": None, "r4": None}
     assert rejects == {}
+
+
+ARGILLA_1 = [
+    {"text": "one", "inputs": {"text": "one"}, "annotation": ["a", "it's b"], "multi_label": True, "id": "r1"},
+    {"text": None, "inputs": {"body": 'two, "quoted"\nand more'}, "annotation": ["a"], "id": "r2"},
+    {"text": "three", "inputs": None, "annotation": "a; b", "status": "Validated", "id": "r3"},
+    {"text": "four", "prediction": [("a", 0.9)], "prediction_agent": "m", "status": "Default", "id": "r4"},
+    {"text": "five", "annotation": ["a"], "status": "Discarded", "id": "r5"},
+    {"text": "six", "annotation": "a", "annotation_agent": "me", "metadata": {"source": "web"}},
+    {"text": "", "inputs": {"a": "x", "b": "y"}, "annotation": "a", "id": "r7"},
+]
+ARGILLA_COLUMNS = [
+    *("text", "inputs", "prediction", "prediction_agent", "annotation", "annotation_agent", "vectors"),
+    *("multi_label", "explanation", "id", "metadata", "status", "event_timestamp", "metrics", "search_keywords"),
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
+def test_argilla_version_1_as_pandas_writes_it(tmp_path, kind):
+    """`rg.load(…).to_pandas()`: in a CSV dictionaries and lists are as Python prints them."""
+    rows = [dict.fromkeys(ARGILLA_COLUMNS) | row for row in ARGILLA_1]
+    file = io.StringIO()
+    if kind == "csv":
+        csv.DictWriter(file, ARGILLA_COLUMNS).writeheader()
+        csv.DictWriter(file, ARGILLA_COLUMNS).writerows(rows)
+        file.write("cut off\n")
+    else:
+        file.write("\n".join(map(json.dumps, rows)) if kind == "jsonl" else json.dumps(rows))
+    path = write(tmp_path / f"records.{kind}", file.getvalue())
+    documents, rejects = read(path, format="argilla")
+    name = documents[5]["doc_id"]
+    assert name.startswith(f"records.{kind}-")
+    labels = {"r1": ["a", "it's b"], "r2": ["a"], "r3": ["a; b"], "r4": None, "r5": None, name: ["a"]}
+    assert labels_of(documents) == labels
+    assert [row["text"] for row in documents][:3] == ["one", 'two, "quoted"\nand more', "three"]
+    assert rejects == {"r7": "empty_text"} | ({"records.csv:9": "wrong_width"} if kind == "csv" else {})
+
+
+def test_a_csv_that_is_no_export_of_argilla_is_told(tmp_path):
+    path = write(tmp_path / "d.csv", "id,text,label\n1,a,b\n")
+    with pytest.raises(CorpusError, match=r"no column annotation.*source\.format = csv"):
+        read(path, format="argilla")
 
 
 @pytest.mark.parametrize("apart", [False, True])

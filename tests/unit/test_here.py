@@ -147,6 +147,27 @@ def test_files_whose_columns_differ_in_type_stay_apart(bundle, tmp_path):
     assert len(units_of(tmp_path / "tags")) == 4
 
 
+@pytest.mark.parametrize("rows", [documents(20), [*documents(20), {"id": "x"}]])
+def test_splits_of_a_corpus_without_any_are_an_error_before_the_work(faulty, tmp_path, rows):
+    """A reject among them, which every split has, makes no difference."""
+    path, told = tmp_path / "docs.jsonl", r"no document of \S+docs\.jsonl has a split.* got 'test'.*Leave --split"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    seen = []
+    with pytest.raises(CorpusError, match=told):
+        tag_documents(
+            faulty, tag_run(path, splits=("test",)), str(tmp_path / "tags"), 3, lambda *at: seen.append(at)
+        )
+    settings = RetagSettings(str(path), "", faulty, str(tmp_path / "table"), splits=("test",))
+    with pytest.raises(CorpusError, match=told):
+        retag(dataclasses.replace(tag_run(path), retag=settings))
+    assert not seen
+    assert [place.name for place in tmp_path.iterdir() if place.is_file()] == ["docs.jsonl"]
+    for row in rows[5:8]:
+        row["split"] = "test"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert tag_documents(faulty, tag_run(path, splits=("test",)), str(tmp_path / "tags"), 3).tagged == 3
+
+
 def test_an_interrupted_run_is_taken_up_by_the_same_command(faulty, tmp_path, monkeypatch):
     path = write_texts(tmp_path / "docs.parquet", [f"text {row}" for row in range(64)])
     output = str(tmp_path / "tags.parquet")

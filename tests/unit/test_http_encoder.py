@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from raytagger.bisect import tag_bisecting
 from raytagger.bundle import load
 from raytagger.corpus.output import SMALL
 from raytagger.encoders import http, load_encoder, open_encoder, save_encoder
@@ -16,7 +17,6 @@ from raytagger.errors import CorpusError, RaytaggerError, SettingsError
 from raytagger.recipes.fit import fit
 from raytagger.serve.api import make_api
 from raytagger.settings import EncoderSettings, FitRun, OutputSettings, SearchSettings, SourceSettings
-from raytagger.stream.bisect import tag_bisecting
 from tests.corpora import small_bundle
 from tests.endpoint import serving
 from tests.equal import CLOSE

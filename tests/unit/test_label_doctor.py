@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from raytagger.bundle import load
 from raytagger.cli import app
 from raytagger.corpus import LabelSet
+from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.output import SMALL, write_table
 from raytagger.doctor import effect as effect_module
 from raytagger.doctor.effect import FIGURES, measure_effect, zero_shot_documents
@@ -20,7 +21,7 @@ from raytagger.doctor.labels import ILL, REMEDIES, LabelFinding, check_labels, w
 from raytagger.doctor.neighbours import find_hubs, nearest_labels
 from raytagger.doctor.told import WORST, worst
 from raytagger.encoders import load_encoder
-from raytagger.errors import CorpusError, SettingsError
+from raytagger.errors import CorpusError, RejectsError, SettingsError
 from raytagger.evaluate import Asked, evaluate
 from raytagger.schema import PAD
 from raytagger.settings import SourceSettings
@@ -285,6 +286,21 @@ def test_the_effect_is_that_of_plain_loops(bundle):
     assert effect.changes["UR@1"].others.value > 0  # so that a difference of nothing would not pass
 
 
+def test_a_document_that_cannot_be_tagged_is_left_out_and_counted(faulty):
+    tagger = load(faulty)
+    (table,) = zero_shot_documents(Store(), SOURCE, SPLITS)
+    texts = [f"RAISE {text}" if row == 5 else text for row, text in enumerate(table["text"].to_pylist())]
+    spoilt = table.set_column(table.column_names.index("text"), "text", pa.array(texts))
+    flagged = {"ill": tagger.labels.mask(["garden/ponds"])}
+    limit = RejectLimit(SourceSettings(max_reject_share=0.1))
+    measured = measure_effect(tagger, [spoilt], flagged, limit=limit)
+    others = pa.concat_tables([table.slice(0, 5), table.slice(6)])
+    assert measured.effects == measure_effect(tagger, [others], flagged).effects
+    assert (measured.looked.documents, measured.looked.rejected) == (len(table) - 1, 1)
+    with pytest.raises(RejectsError, match="ValueError: the tokenizer does not like"):
+        measure_effect(tagger, [spoilt], flagged)
+
+
 def test_labels_drawn_by_lot_gain_what_labels_gain(bundle):
     """All unseen labels but one are left out: a draw is the trial itself or another label that is left."""
     tagger = load(bundle)
@@ -440,7 +456,7 @@ def test_the_command_tells_of_the_documents_whatever_it_finds(tmp_path):
         assert "documents: 40, 15 without a known gold label, 25.0 % blank" in told
         assert "warning: 25.0 % of the documents are blank" in told
         looked = json.loads(run(*asked, "--json").stdout)["documents"]
-        assert looked == {"documents": 40, "blank": 10, "without_gold": 15, "share_blank": 0.25}
+        assert looked == {"documents": 40, "blank": 10, "without_gold": 15, "rejected": 0, "share_blank": 0.25}
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,7 @@ def test_a_label_file_in_the_documents_folder_is_no_document(tmp_path):
     ],
 )
 def test_a_file_named_as_labels_is_known_by_its_columns(tmp_path, name, content, is_label_file):
-    write_json(tmp_path / "docs.jsonl", {"id": "1", "text": "a"})
+    write_json(tmp_path / "docs.jsonl", {"doc_id": "1", "text": "a"})
     write_json(tmp_path / name, content)
     names = {entry.uri.rsplit("/", 1)[-1] for entry in list_documents(Store(), SourceSettings(str(tmp_path)))}
     assert names == {"docs.jsonl"} if is_label_file else names == {"docs.jsonl", name}
@@ -340,7 +340,9 @@ DOCUMENT = {"doc_id": "1", "text": "a", "labels": ["x"]}
         ("tags.jsonl", {"id": "1", "text": "a", "split": "test"}, {"id": "x", "title": "X", "text": "x"}, True),
         ("tags.jsonl", {"id": "1", "text": "a", "url": "u"}, {"id": "x", "title": "X", "text": "x"}, True),
         ("tags.jsonl", DOCUMENT, {"id": "x", "text": "x"}, True),
-        ("more.jsonl", {"id": "1", "text": "a", "labels": ["x"]}, {"id": "x", "text": "x"}, False),
+        ("tags.jsonl", {"id": "1", "text": "a", "labels": ["x"]}, {"id": "x", "text": "x"}, True),
+        ("more.jsonl", {"id": "1", "text": "a", "labels": ["x"]}, {"id": "2", "text": "x", "by": "b"}, False),
+        ("more.jsonl", {"id": "1", "text": "a", "labels": ["x"]}, {"id": "2", "text": "x", "labels": None}, False),
         ("more.jsonl", {"id": "1", "text": "a"}, {"id": "x", "text": "x"}, False),  # nothing tells them apart
         ("more.jsonl", DOCUMENT, {"doc_id": "2", "text": "x"}, False),
         ("more.jsonl", {**DOCUMENT, "url": "u"}, {"id": "2", "text": "x", "url": "v"}, False),

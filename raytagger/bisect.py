@@ -25,12 +25,17 @@ class Rejected(NamedTuple):
 
 
 class Tagged(NamedTuple, Generic[Part]):
-    """What came of a batch: results of the good rows, which rows they are, how many were cut, and the rest."""
+    """What came of a batch: results of the good rows, which rows each has, how many were cut, and the rest."""
 
     parts: list[Part]
-    rows: list[int]
+    ranges: list[range]
     cut: int
     rejected: list[Rejected]
+
+    @property
+    def rows(self) -> list[int]:
+        """The good rows."""
+        return [row for rows in self.ranges for row in rows]
 
 
 Tag = Callable[[Sequence[str]], tuple[Part, int]]
@@ -69,5 +74,5 @@ def _tag_range(tag: Tag[Part], texts: Sequence[str], rows: range, result: Tagged
         middle = len(rows) // 2
         return _tag_range(tag, texts, rows[middle:], _tag_range(tag, texts, rows[:middle], result))
     result.parts.append(scores)
-    result.rows.extend(rows)
+    result.ranges.append(rows)
     return result._replace(cut=result.cut + cut)
