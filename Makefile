@@ -48,7 +48,7 @@ check: $(STAMP)
 	$(UNIT) tests/unit/test_[j-z]*.py; tests=$$?; \
 	wait $$half || tests=1; wait $$types || tests=1; exit $$tests
 
-# Of a failure, the line `failed:` names the environment and the seed of its order.
+# Two environments at a time. Of a failure, the line `failed:` names the environment and the seed of its order.
 portable: $(STAMP)
 	tests/portable.sh $(BIN)/python $(PYTEST)
 

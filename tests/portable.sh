@@ -5,32 +5,45 @@ set -uo pipefail
 python=$1
 shift
 tests=("${@:-tests/unit}")
-failed=()
+environments=(
+    OMP_NUM_THREADS=1
+    OMP_NUM_THREADS=2
+    ATEN_CPU_CAPABILITY=default
+    ATEN_CPU_CAPABILITY=avx2
+    ONEDNN_MAX_CPU_ISA=SSE41
+    "NPY_DISABLE_CPU_FEATURES=AVX512F AVX2 FMA3 X86_V4 X86_V3" # what the processor lacks is passed over
+    NUMBA_CPU_NAME=generic
+    OPENBLAS_CORETYPE=Haswell
+    OPENBLAS_CORETYPE=Prescott
+)
+at_a_time=2
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 
 run() {
-    local seed=$RANDOM
-    echo "== $* --randomly-seed=$seed"
-    env "$@" "$python" -m pytest -q -p pytest_randomly --randomly-seed="$seed" -m "not ray and not s3" "${tests[@]}" ||
-        failed+=("$* --randomly-seed=$seed")
+    local seed=$RANDOM log
+    log=$(mktemp "$logs/XXXX")
+    echo "== $1 --randomly-seed=$seed" >"$log"
+    env "$1" "$python" -m pytest -q -p pytest_randomly --randomly-seed="$seed" -m "not ray and not s3" \
+        "${tests[@]}" >>"$log" 2>&1 || echo "failed: $1 --randomly-seed=$seed" | tee -a "$log" >>"$logs/failed"
+    cat "$log"
 }
 
-run OMP_NUM_THREADS=1
-run OMP_NUM_THREADS=2
-run ATEN_CPU_CAPABILITY=default
-run ATEN_CPU_CAPABILITY=avx2
-run ONEDNN_MAX_CPU_ISA=SSE41
-run NPY_DISABLE_CPU_FEATURES="AVX512F AVX2 FMA3 X86_V4 X86_V3" # what the processor lacks is passed over
-run NUMBA_CPU_NAME=generic
-run OPENBLAS_CORETYPE=Haswell
-run OPENBLAS_CORETYPE=Prescott
+for environment in "${environments[@]}"; do
+    (($(jobs -rp | wc -l) < at_a_time)) || wait -n
+    run "$environment" &
+done
+wait
 
+busy=()
 for _ in 1 2 3 4; do
     "$python" -c 'while True: pass' &
+    busy+=($!)
 done
-trap 'kill $(jobs -p)' EXIT
+trap 'kill "${busy[@]}"; rm -rf "$logs"' EXIT
 run BUSY=4
 
-if ((${#failed[@]})); then
-    printf 'failed: %s\n' "${failed[@]}"
+if [[ -s $logs/failed ]]; then
+    cat "$logs/failed"
     exit 1
 fi
