@@ -152,11 +152,12 @@ def tag(bundle: str, sample: Sample, way: str) -> dict[str, float]:
 
 
 def summed(turns: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
-    """Each way's median with its range."""
+    """Each way's median with its range, and how many processes outlived the command and had to be killed."""
     found: dict[str, Any] = {}
     for way, clock in itertools.product(WAYS, CLOCKS):
         seconds = [turn[way][clock] for turn in turns]
-        found.setdefault(way, {})[clock] = {"median": median(seconds), "least": min(seconds), "most": max(seconds)}
+        found.setdefault(way, {"left": sum(turn[way]["left"] for turn in turns)})
+        found[way][clock] = {"median": median(seconds), "least": min(seconds), "most": max(seconds)}
     return found
 
 
