@@ -181,7 +181,9 @@ def verdict(sizes: Sequence[dict[str, Any]]) -> str:
     """The break-even in words."""
     found, least, most = break_even(sizes), sizes[0], sizes[-1]
     if found:
-        return f"Ray is sooner done above {found['bytes'] / 1e6:.3g} MB, about {found['documents']:,} documents"
+        words = f"Ray is sooner done above {found['bytes'] / 1e6:.3g} MB, about {found['documents']:,} documents"
+        unsure = most["ray"]["wall_s"]["most"] >= most["here"]["wall_s"]["least"]
+        return words + (f", by medians alone: at {most['documents']:,} the ranges overlap" if unsure else "")
     if most["ray"]["wall_s"]["median"] < most["here"]["wall_s"]["median"]:
         return f"Ray is sooner done at all sizes, from {least['bytes'] / 1e6:.3g} MB on"
     return f"Ray is not sooner done at {most['bytes'] / 1e6:.3g} MB, {most['documents']:,} documents"
