@@ -18,6 +18,7 @@ NAMES = {
     "ofde": "OF-DE from MiniLM on debtags: three seeds, with and without the anchor, the front",
     "stream": "tagging documents a second over a tuned bare encoder loop",
     "stream_memory": "the driver's memory at 60,000 and at 600,000 documents",
+    "small_work": "`raytagger tag` from command to exit, in one process and on Ray, 100 to 100,000 documents",
     "train_step": "CPU seconds of a training step, ours over sentence-transformers' trainer; 50,000 labels",
     "collapse": "the fall of zero-shot when both sides are trained, and OF-DE beside it, as curves",
     "projection": "the start of the label projection: least squares over random",
