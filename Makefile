@@ -39,14 +39,13 @@ test: $(STAMP)
 	lane without_ray & without=$$!; \
 	$(PYTEST_RUN) -m ray $(PYTEST); on_ray=$$?; wait $$without && exit $$on_ray
 
-# The quick unit tests in two halves, for two cores.
-UNIT := $(PYTEST_RUN) -q -m "not ray and not s3 and not slow"
+# The quick unit tests, on two cores.
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(LANE); lane $(BIN)/pyright & types=$$!; lane $(UNIT) tests/unit/test_[a-i]*.py & half=$$!; \
-	$(UNIT) tests/unit/test_[j-z]*.py; tests=$$?; \
-	wait $$half || tests=1; wait $$types || tests=1; exit $$tests
+	@$(LANE); lane $(BIN)/pyright & types=$$!; \
+	$(PYTEST_RUN) -q -n 2 --dist worksteal -m "not ray and not s3 and not slow" tests/unit; tests=$$?; \
+	wait $$types && exit $$tests
 
 # Two environments at a time. Of a failure, the line `failed:` names the environment and the seed of its order.
 portable: $(STAMP)

@@ -122,6 +122,7 @@ def test_an_index_comes_back_and_is_the_same_for_the_same_seed(built, tmp_path):
     assert open_index(tmp_path, None) is None
 
 
+@pytest.mark.slow
 def test_a_bundle_with_an_index_tags_as_one_without(small_run, monkeypatch):
     monkeypatch.setattr(approximate, "FEW_ALLOWED", 5)
     plain, indexed = small_run("dense", "plain"), small_run("dense", "indexed")

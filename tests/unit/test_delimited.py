@@ -284,6 +284,7 @@ def test_what_csv_writes_is_read_back(rows, chunk):
     assert (documents, rejects) == (rows, {})
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), style=st.sampled_from(sorted(ID_STYLES)))
 def test_two_stray_quotes_anywhere_are_rejects(data, style):
@@ -308,6 +309,7 @@ def test_two_stray_quotes_anywhere_are_rejects(data, style):
 PARAGRAPH = st.lists(st.sampled_from(("loan", "rocket", "thanks,", "moon", "Dear", "of")), max_size=6).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(texts=st.lists(st.lists(PARAGRAPH, min_size=1, max_size=6).map("\n".join), max_size=6), data=st.data())
 def test_texts_of_several_lines_with_commas_are_read_back(texts, data):

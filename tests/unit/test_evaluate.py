@@ -454,6 +454,7 @@ def test_calibration_is_that_of_the_tags_shown(drawn, store):
     json.dumps(figures, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_true_probabilities_are_found_calibrated_and_overstated_ones_not(drawn, store):
     tagger, source, _ = drawn
     true = evaluate(tagger, store, source, Asked())

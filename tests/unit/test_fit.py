@@ -198,6 +198,7 @@ def make_loop(encoder, tmp_path_factory):
     return make
 
 
+@pytest.mark.slow
 def test_one_long_label_takes_the_memory_of_one(encoder, tmp_path, store):
     run = tiny_run(encoder, str(tmp_path / "out"))
     labels = read_run_labels(run, store)

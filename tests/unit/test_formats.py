@@ -75,7 +75,9 @@ def test_csv_with_a_bad_header_is_an_error(tmp_path, content):
 
 
 LINES = "".join(f'{{"id": {row}, "text": "t{row}"}}\n' for row in range(300)).encode()
-TWO_MEMBERS = gzip.compress(LINES[:1000]) + gzip.compress(LINES[1000:])
+CSV = b"id,text\n" + b"".join(b"%d,t%d\n" % (row, row) for row in range(300))
+# Of no time: what is packed names its test.
+TWO_MEMBERS = gzip.compress(LINES[:1000], mtime=0) + gzip.compress(LINES[1000:], mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ TWO_MEMBERS = gzip.compress(LINES[:1000]) + gzip.compress(LINES[1000:])
         ("d.json.gz", TWO_MEMBERS),
         ("d.JSONL.GZ", TWO_MEMBERS),
         ("d.jsonl.zst", bytes(pa.Codec("zstd").compress(LINES))),
-        ("d.csv.gz", gzip.compress(b"id,text\n" + b"".join(b"%d,t%d\n" % (row, row) for row in range(300)))),
+        ("d.csv.gz", gzip.compress(CSV, mtime=0)),
     ],
 )
 def test_compressed_files_are_unpacked(tmp_path, name, packed):
@@ -98,7 +100,7 @@ def test_compressed_files_are_unpacked(tmp_path, name, packed):
     ("name", "packed"),
     [
         ("d.jsonl.gz", TWO_MEMBERS[:-20]),
-        ("d.csv.gz", gzip.compress(b"id,text\n1,a\n")[:-9]),
+        ("d.csv.gz", gzip.compress(b"id,text\n1,a\n", mtime=0)[:-9]),
         ("d.jsonl.zst", bytes(pa.Codec("zstd").compress(LINES))[:-5]),
         ("d.jsonl.gz", b"not packed at all"),
     ],
@@ -135,7 +137,7 @@ def write_xmc(folder):
         {"uid": "C", "title": "", "content": "", "target_ind": [1]},
     ]
     lines = "".join(json.dumps(row) + "\n" for row in documents).encode()
-    (folder / "trn.json.gz").write_bytes(gzip.compress(lines))
+    (folder / "trn.json.gz").write_bytes(gzip.compress(lines, mtime=0))
     (folder / "tst.json").write_bytes(lines.replace(b'"A"', b'"D"').splitlines(keepends=True)[0])
     labels = [
         {"uid": "L0", "title": "zero"},

@@ -88,6 +88,7 @@ def assert_optimal(level, settings, weights, share=1e-3):
     assert checked >= len(level.offset) - 1
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 1000),

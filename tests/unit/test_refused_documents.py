@@ -49,6 +49,7 @@ def make_run(tmp_path):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(PARTS))
 def test_a_fit_leaves_them_out_and_counts_them(make_run, method):
     run, refused = make_run(method, 0.1)

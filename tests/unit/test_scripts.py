@@ -70,6 +70,7 @@ def options_of(words):
     return {} if words == WORDS else {"tokenizer": slow_words, "token_pattern": None, "lowercase": False}
 
 
+@pytest.mark.slow
 def test_the_kind_of_every_character_is_what_unicode_says_of_it():
     expected = [kind_of(chr(code)) for code in range(sys.maxunicode + 1)]
     np.testing.assert_array_equal(kinds(), expected)

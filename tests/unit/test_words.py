@@ -46,6 +46,7 @@ def words_of(texts, way):
     return found
 
 
+@pytest.mark.slow
 def test_word_characters_are_those_of_re():
     expected = [bool(re.match(r"\w", chr(code))) for code in range(sys.maxunicode + 1)]
     np.testing.assert_array_equal(word_characters(), expected)
