@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help:
 	@echo "make demo    build a corpus, freeze and train taggers, tag what nobody has tagged, report"
 	@echo "make test    all tests"
-	@echo "make check   lint, types, and the quick unit tests, in under two minutes"
+	@echo "make check   lint, types, and the quick unit tests, in some three minutes on two cores"
 	@echo "make portable  the unit tests as other processors, threads and orders have them"
 	@echo "make bench   the quick benchmarks"
 	@echo "make format  rewrite the code as the linter wants it"
