@@ -3,7 +3,9 @@
 import dataclasses
 import gzip
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ from raytagger.stream.count_on_ray import COUNTED
 from raytagger.stream.executor import ray_is_up
 from raytagger.stream.output import tag_documents
 from tests.corpora import STATIC, retag_run, write_texts
+from tests.processes import command_of, descendants
 from tests.unit.test_count import SPLITS, TEXTS, alone, assert_equal
 from tests.unit.test_count import write_corpus as write_splits
 
@@ -213,6 +216,22 @@ def test_a_document_that_kills_its_process_is_found_and_all_others_tagged(faulty
     assert "signal 9" in pq.read_table(f"{output}.rejects.parquet").to_pylist()[0]["error"]
     assert pq.read_table(output)["doc_id"].to_pylist() == [f"d{row:06d}" for row in range(48) if row != 21]
     assert (summary.read, summary.tagged) == (48, 47)
+
+
+@pytest.mark.usefixtures("on_ray")
+def test_a_ledger_that_dies_is_started_anew(faulty, tmp_path):
+    texts, killed = [f"SLOW text about tides, number {row}" for row in range(96)], []
+
+    def kill_ledger(stage, done, total=None):
+        ledgers = [pid for pid in descendants(os.getpid()) if command_of(pid).startswith("ray::Ledger")]
+        if done and ledgers and not killed:
+            killed.append(ledgers[0])
+            os.kill(ledgers[0], signal.SIGKILL)
+
+    run = tag_run(write_texts(tmp_path / "docs.parquet", texts), chunk=8)
+    summary = tag_documents(faulty, run, str(tmp_path / "tags.parquet"), 3, kill_ledger)
+    assert killed
+    assert summary.tagged == 96
 
 
 @pytest.mark.usefixtures("on_ray")

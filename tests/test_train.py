@@ -5,7 +5,7 @@ import os
 
 import pytest
 import torch
-from raytagger_killing import MakeDying
+from raytagger_killing import MakeDying, make_wrong
 
 import raytagger.recipes.ofde
 from raytagger.bundle import load
@@ -52,9 +52,9 @@ def undisturbed(prepared):
 
 
 def test_killed_workers_change_nothing(prepared, undisturbed, tmp_path):
-    """Killed before any checkpoint, and again between the checkpoint of step 4 and the end."""
+    """One that fails by itself, is killed before any checkpoint, and again between that of step 4 and the end."""
     trained = train_with(prepared, "killed", MakeDying((0, 6), str(tmp_path)))
-    assert {path.name for path in tmp_path.iterdir()} == {"0", "6"}
+    assert {path.name for path in tmp_path.iterdir()} == {"refused", "0", "6"}
     assert trained.state.step == undisturbed.state.step == 8
     for name, value in undisturbed.weights.items():
         torch.testing.assert_close(trained.weights[name], value, rtol=0, atol=1e-6)
@@ -66,9 +66,9 @@ def test_labels_shared_by_workers_train_the_same_weights(prepared, undisturbed):
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
-def test_what_is_wrong_in_a_worker_is_told_at_once(prepared):
+def test_what_is_wrong_in_one_worker_ends_all(prepared):
     with pytest.raises(SettingsError, match=r"train.frozen_layers; got 7"):
-        train_with(prepared, "wrong", make_task, 1, frozen_layers=7)
+        train_with(prepared, "wrong", make_wrong)
 
 
 def test_places_may_be_relative(encoder, tmp_path, monkeypatch):

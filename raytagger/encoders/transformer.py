@@ -53,6 +53,8 @@ class TransformerEncoder:
         self._device = pick_device(settings.device)
         self._budget = settings.batch_tokens or batch_budget(self._device)
         self._tokenizer, self.model = _load(folder, self._device, self._causal)
+        # Keys and values are for generating text; here they would only fill the memory.
+        self._asked: dict[str, Any] = {"use_cache": False} if self._causal else {}
         self._silent = silent_tokens(self._tokenizer.all_special_ids, self._tokenizer.get_vocab())
         self.width = int(self.model.config.hidden_size)
         check_max_tokens(settings.max_tokens, getattr(self.model.config, "max_position_embeddings", None))
@@ -131,7 +133,10 @@ class TransformerEncoder:
         length_B = torch.tensor([len(row) for row in ids], device=self._device)
         mask_BT = torch.arange(width, device=self._device)[None, :] < length_B[:, None]
         try:
-            hidden_BTD = self.model(input_ids=token_BT, attention_mask=mask_BT.long()).last_hidden_state
+            hidden_BTD = self.model(
+                input_ids=token_BT, attention_mask=mask_BT.long(), **self._asked
+            ).last_hidden_state
+            return pool(hidden_BTD, mask_BT, self.pooling).float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             if len(ids) == 1:
                 raise CapacityError(
@@ -139,9 +144,8 @@ class TransformerEncoder:
                     got=f"{width} tokens",
                     remedy="Lower encoder.max_tokens.",
                 ) from error
-            half = len(ids) // 2
-            return np.concatenate([self._forward(ids[:half]), self._forward(ids[half:])])
-        return pool(hidden_BTD, mask_BT, self.pooling).float().cpu().numpy()
+        half = len(ids) // 2  # not in the handler, whose error keeps the activations that did not fit
+        return np.concatenate([self._forward(ids[:half]), self._forward(ids[half:])])
 
 
 def batch_budget(device: str) -> int:

@@ -27,6 +27,10 @@ class Board:
         """Adds a line."""
         self._news.append(news)
 
+    def failed(self) -> bool:
+        """Whether a worker has told what no further attempt can mend."""
+        return any(kind == "failure" for kind, *_ in self._news)
+
     def read(self, start: int) -> list[tuple[Any, ...]]:
         """All from `start` on."""
         return self._news[start:]

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger.errors import CorpusError
+from raytagger.fit.hidden_labels import rarer_half
 from raytagger.schema import BoolArray, FloatArray
 
-FEWEST_POSITIVES = 3  # a label with fewer documents measures nothing
 LARGEST_SHARE = 0.05  # of the training documents that hidden labels may take away
 VALIDATION_AT_MOST, HELD_AT_MOST = 2000, 1000  # documents: an evaluation must cost little beside training
 
@@ -62,7 +62,8 @@ class Inputs:
         held_N: int64, documents with a hidden label, from both splits; none of them is trained on.
         label_LE: float32 (L, E), frozen embeddings, unit rows.
         twin_L: int64 (L,), labels with the same text have the same number.
-        count_L: int64 (L,), training documents of each label, before any are hidden.
+        count_L: int64 (L,), documents of each label among `train_N`: none of hidden labels, nor of those that had
+            all their documents in common with hidden ones.
         hidden_L: bool (L,), seen labels that training does not see, to measure zero-shot.
         usable_L: bool (L,), active labels with a text.
         weight_DE: float32 (D, E), the label projection before training.
@@ -86,7 +87,7 @@ class Inputs:
     @property
     def trained_L(self) -> BoolArray:
         """Bool (L,), labels that are trained."""
-        return (self.count_L > 0) & ~self.hidden_L & self.usable_L
+        return (self.count_L > 0) & self.usable_L
 
     def save(self, folder: Path) -> None:
         """Writes one `.npy` file an array."""
@@ -124,8 +125,8 @@ def hide_labels(
 ) -> BoolArray:
     """Picks rare seen labels that stand in for unseen ones: bool (L,).
 
-    Drawn from the rarer half of the labels with at least three training documents, until `share` of the trained
-    labels are hidden or their documents would be more than a twentieth of the training documents.
+    Drawn from `rarer_half` until `share` of the trained labels are hidden or their documents would be more than a
+    twentieth of the training documents.
     """
     gold_NL = gold[train_N]
     count_L = np.asarray(gold_NL.sum(0)).ravel()
@@ -133,7 +134,7 @@ def hide_labels(
     hidden_L, taken_N = np.zeros(len(usable_L), bool), np.zeros(len(train_N), bool)
     if not len(trained):
         return hidden_L
-    rare = trained[(count_L[trained] >= FEWEST_POSITIVES) & (count_L[trained] <= np.median(count_L[trained]))]
+    rare = np.flatnonzero(rarer_half(count_L, usable_L))
     by_label = gold_NL.tocsc()
     for label in np.random.default_rng([seed, 1]).permutation(rare):
         if hidden_L.sum() >= round(share * len(trained)):

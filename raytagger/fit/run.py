@@ -17,8 +17,9 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raytagger.cache import cache_folder
+from raytagger.causes import own_error
 from raytagger.encoders.transformer import pick_device
-from raytagger.errors import CapacityError, RaytaggerError
+from raytagger.errors import CapacityError, SettingsError
 from raytagger.fit.board import Board, reading
 from raytagger.fit.checkpoint import read_state, read_weights
 from raytagger.fit.job import FitJob, Place
@@ -76,7 +77,7 @@ def train(
         try:
             result = trainer.fit()
         except Exception as error:
-            raise failures[0] if failures else _failed(error) from error
+            raise failures[0] if failures else own_error(error) or _failed(error) from error
     if failures:
         raise failures[0]
     if result.checkpoint is None:
@@ -108,14 +109,15 @@ def _work(config: dict[str, Any]) -> None:
     """What every worker of Ray Train runs."""
     started = time.perf_counter()
     job, board = config["job"], config["board"]
+    if ray.get(board.failed.remote()):
+        return
     place = _place(job)
     cache = cache_folder() / "training" / config["name"]
     try:
         task = config["make_task"](job, place, fetch_inputs(job, place, cache), cache)
-    except RaytaggerError as error:
-        # The same for all workers and every attempt: trying again would not help.
+    except SettingsError as error:
         ray.get(board.write.remote("failure", error))
-        return
+        raise  # or the other workers would wait for this one; the next attempt ends at once
     first = place.rank == 0
 
     def tell(stage: str, done: int, total: int | None = None) -> None:

@@ -93,7 +93,11 @@ class OneSided(torch.nn.Module):
         self._group: Any = torch.distributed.group.WORLD if sharded else None
 
     def forward(self, step: Step) -> torch.Tensor:
-        """The loss of a part of a step, to be summed over parts and workers."""
+        """The loss of a part of a step, to be summed over parts and workers.
+
+        Only the encoder computes in half precision where autocast is on: a cosine's error in bfloat16 would be a
+        logit's of 0.04 at a temperature of 0.05.
+        """
         loss = self.projection.bias.new_zeros(())
         if step.documents is not None:
             loss = loss + self._task(step.documents, self._side.main_M)
@@ -102,7 +106,11 @@ class OneSided(torch.nn.Module):
         return loss
 
     def _task(self, task: Task, label_M: torch.Tensor) -> torch.Tensor:
-        doc_BD = F.normalize(torch.cat([self.encoder(texts).float() for texts in task.texts]), dim=1)
+        doc_BD = torch.cat([self.encoder(texts).float() for texts in task.texts])
+        with torch.autocast(doc_BD.device.type, enabled=False):
+            return self._loss_of(task, F.normalize(doc_BD, dim=1), label_M)
+
+    def _loss_of(self, task: Task, doc_BD: torch.Tensor, label_M: torch.Tensor) -> torch.Tensor:
         positives = to_positives(task.gold, doc_BD.device)
         anchored = self._anchored(doc_BD, task.anchor_BD) * task.share
         if self._group is not None:

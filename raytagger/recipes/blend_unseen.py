@@ -10,7 +10,7 @@ import numpy as np
 from raytagger.bundle import Tagger
 from raytagger.bundle.panel import spread
 from raytagger.calibration import fit_gate
-from raytagger.recipes.pseudo_unseen import FEWEST_DOCUMENTS, MOST_LABELS, draw_rare
+from raytagger.fit.hidden_labels import FEWEST_DOCUMENTS, MOST_LABELS, draw_rare
 from raytagger.schema import BoolArray
 from raytagger.search.blend import Candidates, Gate
 

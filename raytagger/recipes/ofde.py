@@ -55,7 +55,7 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     store, started = Store(run.storage), time.perf_counter()
     labels = read_run_labels(run, store)
     prepared = prepare(run, store, labels, progress, say)
-    say(_story(prepared.inputs))
+    say(_story(run, prepared.inputs))
     job = _job(run, prepared)
     with at_work(run.cluster, corpus_bytes(run, store)):
         trained = _train(run, job, _key(run, prepared), progress, say)
@@ -109,14 +109,20 @@ def _check(run: FitRun) -> None:
         raise SettingsError("train.temperature", got=run.train.temperature, expected="more than 0")
 
 
-def _story(inputs: Inputs) -> str:
-    unseen = int((inputs.usable_L & (inputs.count_L == 0)).sum())
-    return (
+def _story(run: FitRun, inputs: Inputs) -> str:
+    unseen = int((inputs.usable_L & ~inputs.trained_L & ~inputs.hidden_L).sum())
+    told = (
         f"{len(inputs.train_N):,} training documents, {int(inputs.trained_L.sum()):,} labels trained, "
         f"{unseen:,} unseen; {int(inputs.hidden_L.sum()):,} rare labels hidden to measure zero-shot on "
         f"{len(inputs.held_N):,} documents; "
         f"{len(inputs.validation_N):,} validation documents"
     )
+    if run.train.pseudo_unseen and not inputs.hidden_L.any():
+        told += (
+            "\nwarning: no label could be hidden to measure zero-shot, and train.guard is off: train.pseudo_unseen "
+            "is less than a label, too few have three documents, or theirs are more than a twentieth of all documents"
+        )
+    return told
 
 
 def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, job: FitJob, trained: Trained) -> str:
@@ -125,7 +131,7 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
         folder = Path(temporary)
         licences = _write_model(run, store, job, inputs, trained, folder)
         licences.setdefault(run.label_encoder.path, prepared.label_licence)
-        count_L = np.where(inputs.trained_L, _counts(inputs), 0)
+        count_L = np.where(inputs.trained_L, inputs.count_L, 0)
         write_labels(folder, labels, count_L)
         write_trained(folder, prepared.trained_hashes)
         training = training_log(inputs, trained)
@@ -146,11 +152,6 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
             "licences": licences,
         }
         return publish(folder, facts, run.output.bundle, store)
-
-
-def _counts(inputs: Inputs) -> np.ndarray:
-    """Training documents of each label among those that were trained on."""
-    return np.asarray(inputs.gold[inputs.train_N].sum(0)).ravel().astype(np.int64)
 
 
 def _write_model(

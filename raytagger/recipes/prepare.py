@@ -27,7 +27,7 @@ from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join
 
 DONE, TRAINED = "done.json", "trained_hashes.npy"
-STAGE = 2  # raised when it writes other files for the same input
+STAGE = 3  # raised when it writes other files for the same input
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,6 @@ def _assemble(
 ) -> Inputs:
     usable_L = labels.active_L & np.array([bool(text) for text in labels.full_texts], bool)
     train, (gold, train_N, validation_N, _) = run.train, corpus.read
-    count_L = np.asarray(gold[train_N].sum(0)).ravel().astype(np.int64)
     hidden_L = hide_labels(gold, train_N, usable_L, train.pseudo_unseen, train.seed)
     parts = part_documents(gold, train_N, validation_N, hidden_L, usable_L, train.seed)
     weight_DE, bias_D = start_projection(label_LE, own_LD)
@@ -170,7 +169,7 @@ def _assemble(
         *parts,
         label_LE=label_LE,
         twin_L=_twins(labels.full_texts),
-        count_L=count_L,
+        count_L=np.asarray(gold[parts[0]].sum(0)).ravel().astype(np.int64),
         hidden_L=hidden_L,
         usable_L=usable_L,
         weight_DE=weight_DE,

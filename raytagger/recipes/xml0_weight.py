@@ -20,8 +20,8 @@ from raytagger.bundle.frozen import predictable
 from raytagger.bundle.panel import spread
 from raytagger.bundle.xml0 import Mixture, Xml0Features, Xml0Tagger
 from raytagger.calibration import Curve, fit_curve, fit_platt
+from raytagger.fit.hidden_labels import FEWEST_DOCUMENTS, MOST_LABELS, draw_rare
 from raytagger.progress import Progress
-from raytagger.recipes.pseudo_unseen import FEWEST_DOCUMENTS, MOST_LABELS, draw_rare
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.vectors import top_k
 

@@ -14,7 +14,7 @@ import ray.data
 from raytagger.errors import SettingsError
 from raytagger.settings import ClusterSettings
 from raytagger.stream.cluster import one_row_blocks, own_errors, share_out
-from raytagger.stream.on_ray import Ledger, RemoteLedger
+from raytagger.stream.on_ray import RemoteLedger, start_ledger
 from raytagger.stream.slabs import EmbedJob, Failure, Report, Slab, SlabEmbedder, cut_slabs, place_encoder
 
 PATIENCE_S = 30.0
@@ -52,7 +52,7 @@ class OnRay:
         with one_row_blocks(), own_errors(NO_WORKER):
             reports = ray.data.from_items(slabs, override_num_blocks=len(slabs)).map_batches(
                 EmbedStage,
-                fn_constructor_args=(self.job, Ledger.remote()),
+                fn_constructor_args=(self.job, start_ledger()),
                 batch_size=1,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=min(workers, len(slabs)), max_tasks_in_flight_per_actor=2),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import ray
 import ray.data
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raytagger.stream.cluster import READER_CPUS, READERS, one_row_blocks, own_errors, share_out
 from raytagger.stream.job import TagJob
@@ -31,7 +32,7 @@ def tag_units(job: TagJob, files: Files, finished: frozenset[str]) -> Iterator[D
         workers, resources = share_out(job.cluster)
         markers = units.map_batches(
             TagStage,
-            fn_constructor_args=(job, Ledger.remote()),
+            fn_constructor_args=(job, start_ledger()),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
@@ -47,9 +48,9 @@ def groups_of(files: Files) -> ray.data.Dataset:
     return ray.data.from_items(list(range(len(files.groups))), override_num_blocks=len(files.groups))
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
 class Ledger:
-    """Knows which units are being tagged, and how often each has killed its worker."""
+    """Knows which units are being tagged, and how often each has killed its worker; dead, it counts anew."""
 
     def __init__(self) -> None:
         self._begun: dict[str, int] = {}
@@ -63,6 +64,12 @@ class Ledger:
     def end(self, unit: str) -> None:
         """Notes that a unit is done."""
         self._begun.pop(unit, None)
+
+
+def start_ledger() -> Any:
+    """A ledger beside the driver: it dies of no other machine's death, and its own is no end of the run."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return Ledger.options(scheduling_strategy=here).remote()
 
 
 @dataclass(frozen=True)

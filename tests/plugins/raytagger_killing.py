@@ -1,10 +1,11 @@
-"""A training whose second worker is killed at given steps, once at each."""
+"""Trainings whose second worker fails: at first by itself, then killed at given steps; or is set up wrongly."""
 
 import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from raytagger.errors import CapacityError, SettingsError
 from raytagger.fit.onesided import OneSidedTask
 
 
@@ -24,12 +25,23 @@ class DyingTask(OneSidedTask):
 
 @dataclass(frozen=True)
 class MakeDying:
-    """As `raytagger.recipes.ofde.make_task`; a death leaves a file named by its step in the folder `markers`."""
+    """As `raytagger.recipes.ofde.make_task`; failures leave files in the folder `markers`, deaths by their step."""
 
     die_at: tuple[int, ...]
     markers: str
 
     def __call__(self, job, place, inputs, cache) -> DyingTask:
+        marker = Path(self.markers) / "refused"
+        if place.rank == 1 and not marker.exists():
+            marker.touch()
+            raise CapacityError("this machine is full")
         task = DyingTask(job, place, inputs, cache)
         task.die_at, task.markers = self.die_at, Path(self.markers)
         return task
+
+
+def make_wrong(job, place, inputs, cache) -> OneSidedTask:
+    """As `raytagger.recipes.ofde.make_task`, for a machine of which a setting is wrong while the other is fine."""
+    if place.rank == 1:
+        raise SettingsError("train.frozen_layers", got=7, expected="at most 2")
+    return OneSidedTask(job, place, inputs, cache)

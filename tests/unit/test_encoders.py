@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from raytagger.encoders.batches import length_batches
 from raytagger.encoders.encoder import finish
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.settings import EncoderSettings
+from tests.tiny import tiny_decoder, tiny_encoder
 
 TEXTS = [
     "A short text.",
@@ -373,6 +375,23 @@ def test_a_model_of_the_hub(decoder_folder, store):
 
 
 # sentence-transformers
+
+
+@pytest.mark.parametrize("make", [tiny_encoder, tiny_decoder])
+def test_what_does_not_fit_the_memory_is_let_go_before_its_halves_are_encoded(make, tmp_path, store, monkeypatch):
+    encoder = load_encoder(make(tmp_path), store)
+    whole, forward = encoder.encode(TEXTS).vector_BD, encoder.model.forward
+
+    def scarce(*args, **kwargs):
+        assert sys.exc_info()[0] is None, "the error that is handled keeps the activations"
+        if len(kwargs["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("too much")
+        hidden = forward(*args, **kwargs)
+        assert make is tiny_encoder or hidden.past_key_values is None
+        return hidden
+
+    monkeypatch.setattr(encoder.model, "forward", scarce)
+    np.testing.assert_allclose(encoder.encode(TEXTS).vector_BD, whole, atol=1e-3)  # float16's
 
 
 def test_a_sentence_transformers_model_is_used_as_it_is(minilm, minilm_folder, store):

@@ -91,6 +91,17 @@ def test_hidden_labels_are_rare_and_take_few_documents():
     assert not hide_labels(gold, train, usable, 0.0, seed=3).any()
 
 
+def test_labels_of_one_document_do_not_say_what_is_rare():
+    """Most have one: the median of all would leave none to hide."""
+    count_L = np.array([1] * 50 + [3, 3, 4, 30, 40])
+    rows = np.concatenate([np.arange(count) * 9 + place for place, count in enumerate(count_L)])
+    columns = np.repeat(np.arange(len(count_L)), count_L)
+    gold = sp.csr_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(500, len(count_L)))
+    hidden_L = hide_labels(gold, np.arange(500), np.ones(len(count_L), bool), 0.05, seed=0)
+    assert hidden_L.sum() == 3
+    assert set(np.flatnonzero(hidden_L)) == {50, 51, 52}
+
+
 def test_no_document_that_is_trained_on_has_a_hidden_label():
     gold, usable = gold_example(), np.ones(30, bool)
     hidden = hide_labels(gold, np.arange(150), usable, 0.2, seed=3)
@@ -374,6 +385,15 @@ def test_a_checkpoint_is_plain_data(make_loop, tmp_path):
 
 
 @pytest.mark.slow
+def test_it_is_said_where_no_label_can_be_hidden(encoder, tmp_path):
+    said = []
+    fit_ofde(
+        tiny_run(encoder, str(tmp_path / "out"), max_steps=1, evaluations=1, pseudo_unseen=1e-4), say=said.append
+    )
+    assert any("warning: no label could be hidden" in line and "train.guard is off" in line for line in said)
+
+
+@pytest.mark.slow
 def test_inputs_are_made_once(encoder, tmp_path, store):
     run = tiny_run(encoder, str(tmp_path / "out"))
     labels = read_run_labels(run, store)
@@ -385,6 +405,10 @@ def test_inputs_are_made_once(encoder, tmp_path, store):
     assert again.report.as_dict() == first.report.as_dict()
     assert again.report.n_documents == 470
     assert len(again.trained_hashes) == again.report.splits["train"]
+    # What is left of a label where documents with hidden ones are not trained on, perhaps nothing.
+    left_L = np.asarray(first.inputs.gold[first.inputs.train_N].sum(0)).ravel()
+    np.testing.assert_array_equal(first.inputs.count_L, left_L)
+    assert not (first.inputs.trained_L & first.inputs.hidden_L).any()
     assert (again.inputs.label_LE == first.inputs.label_LE).all()
     other = prepare(
         dataclasses.replace(run, train=dataclasses.replace(run.train, seed=1)), store, labels, silent, unsaid

@@ -1,6 +1,7 @@
 """Losses against slow loops, gradients against differences, chunks and shards against the whole."""
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from hypothesis.extra.numpy import arrays
 from raytagger.errors import SettingsError
 from raytagger.objectives import losses
 from raytagger.objectives.losses import LOSSES, Labels, Positives, Scored, divergence, find_loss, gather
-from raytagger.objectives.ofde import shard_bounds, to_positives, twin_matrix
+from raytagger.objectives.ofde import LabelSide, OneSided, Step, Task, shard_bounds, to_positives, twin_matrix
 from raytagger.objectives.projection import LabelProjection, least_squares, start_projection
+from raytagger.settings import TrainSettings
 
 TEMPERATURE = 0.3
 
@@ -64,6 +66,26 @@ def test_a_loss_is_its_slow_loop(name, seed, documents, labels, density):
     assert float(find_loss(name)(scored(doc_BD, label_LD, gold))) == pytest.approx(
         slow(name, doc_BD, label_LD, gold), rel=1e-6, abs=1e-6
     )
+
+
+class Given(torch.nn.Module):
+    """In the place of an encoder: the texts are their vectors."""
+
+    def forward(self, vectors):
+        return vectors
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_ends_at_the_encoder(name):
+    doc_BD, label_LD, gold = example(5, documents=8, labels=20, width=16)
+    label_LE = label_LD.float()
+    side = LabelSide(label_LE, torch.arange(15), torch.arange(15), torch.arange(15, 20))
+    projection = LabelProjection(np.eye(16, dtype=np.float32), np.zeros(16, np.float32))
+    module = OneSided(cast(Any, Given()), projection, side, TrainSettings(loss=name, temperature=0.05))
+    task = Task((doc_BD.float(),), sp.csr_matrix(gold[:, :15]), 1 / 8, doc_BD.flip(0).float())
+    full = module(Step(task, None))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(module(Step(task, None)), full)
 
 
 @pytest.mark.parametrize("name", LOSSES)
