@@ -120,7 +120,7 @@ def _story(run: FitRun, inputs: Inputs) -> str:
     if run.train.pseudo_unseen and not inputs.hidden_L.any():
         told += (
             "\nwarning: no label could be hidden to measure zero-shot, and train.guard is off: train.pseudo_unseen "
-            "is less than a label, too few have three documents, or theirs are more than a twentieth of all documents"
+            "is less than a label, too few have three documents, or theirs are more than a twentieth of all"
         )
     return told
 
