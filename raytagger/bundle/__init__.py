@@ -1,6 +1,7 @@
 """Trained taggers on disk or S3: format, kinds, load, tag."""
 
 from raytagger.bundle.format import (
+    Opened,
     content_id,
     open_bundle,
     peek_manifest,
@@ -16,6 +17,7 @@ from raytagger.bundle.texts import read_texts, text_settings
 from raytagger.bundle.trained import unseen_labels
 
 __all__ = [
+    "Opened",
     "Tagger",
     "content_id",
     "load",

@@ -36,7 +36,6 @@ from raytagger.errors import BundleError, SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.search.blend import Candidates, Setting, ranked, seen_facts, unite, unseen_facts, unusual
 from raytagger.search.overlap import Overlap
-from raytagger.settings import FitRun, make_run
 from raytagger.store import Store, read_manifest
 from raytagger.vectors import merge_disjoint
 from raytagger.vectors.style import WORDS
@@ -340,7 +339,7 @@ def open_blend(opened: Opened, store: Store, device: str, open_kind: Load) -> Bl
         BundleError: a member is missing, or of another label set.
     """
     folder = opened.folder
-    run = make_run(opened.manifest["settings"], FitRun, place=f"{folder}/manifest.json")
+    run = opened.run
     kept = json.loads((folder / "blend.json").read_text(encoding="utf-8"))
     members = [open_kind(_member(folder, number, opened), store, device) for number in range(len(kept["names"]))]
     members = shared_encoders(members)

@@ -25,7 +25,7 @@ from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder, unread
 from raytagger.schema import BoolArray, FloatArray, Scores
 from raytagger.search import DenseSearch, open_index
-from raytagger.settings import FitRun, make_run
+from raytagger.settings import FitRun
 from raytagger.store import Store
 
 
@@ -96,7 +96,7 @@ def save_label_encoder(encoder: Encoder, run: FitRun, folder: Path) -> None:
 def open_dense(opened: Opened, store: Store, device: str) -> DenseTagger:
     """Loads the kind's files; the label encoder is loaded when a label needs it."""
     folder = opened.folder
-    run = make_run(opened.manifest["settings"], FitRun, place=f"{folder}/manifest.json")
+    run = opened.run
 
     @cache
     def label_encoder() -> Encoder:

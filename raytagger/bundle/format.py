@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from raytagger.cache import cache_folder
 from raytagger.corpus.labels import LabelSet, from_table
 from raytagger.errors import BundleError, StoreError
+from raytagger.settings import FitRun, make_run
 from raytagger.settings.parse import PLACES
 from raytagger.store import Store, check_files, is_s3, join, read_manifest, write_manifest
 
@@ -45,6 +46,11 @@ class Opened:
     labels: LabelSet
     train_count_L: np.ndarray
     trained_hashes: np.ndarray | None
+
+    @property
+    def run(self) -> FitRun:
+        """The run that made it."""
+        return make_run(self.manifest["settings"], FitRun, place=f"{self.folder}/manifest.json")
 
 
 def write_labels(folder: Path, labels: LabelSet, train_count_L: np.ndarray) -> None:

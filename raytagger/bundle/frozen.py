@@ -28,7 +28,6 @@ from raytagger.search import (
     open_index,
     search_exact,
 )
-from raytagger.settings import FitRun, make_run
 from raytagger.store import Store
 from raytagger.vectors import Vocabulary, bm25, idf, tfidf
 
@@ -178,7 +177,7 @@ def uses_terms(kind: str) -> bool:
 def open_frozen(opened: Opened, store: Store, device: str) -> FrozenTagger:
     """Loads the kind's files."""
     del store  # everything lies in the bundle
-    run = make_run(opened.manifest["settings"], FitRun, place=f"{opened.folder}/manifest.json")
+    run = opened.run
     dense, sparse = uses_encoder(run.search.kind), uses_terms(run.search.kind)
     index = open_index(opened.folder, opened.manifest.get("index"))
     vocabulary = _open_vocabulary(opened.folder) if sparse else None

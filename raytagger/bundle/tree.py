@@ -42,7 +42,7 @@ from raytagger.search.beam import BeamSearch, warm
 from raytagger.search.ensemble import average
 from raytagger.search.layout import open_layout
 from raytagger.search.transforms import scoring, usual_combiner
-from raytagger.settings import FitRun, TreeSettings, make_run
+from raytagger.settings import FitRun, TreeSettings
 from raytagger.store import Store
 from raytagger.vectors import Postings, SparseRows, TfIdf, merge_disjoint
 
@@ -371,7 +371,7 @@ def open_tree(opened: Opened, store: Store, device: str) -> TreeTagger:
     """Loads the kind's files; the weights stay on the disk until they are read. Nothing is left to compile."""
     del store  # everything lies in the bundle
     folder = opened.folder
-    run = make_run(opened.manifest["settings"], FitRun, place=f"{folder}/manifest.json")
+    run = opened.run
     beam = 0 if opened.manifest["search"] == "flat" else run.search.beam
     trees = [open_search(folder / f"tree{number}", run, beam) for number in range(len(reads_vectors(run.tree)))]
     terms = TfIdf.load(folder / "terms")

@@ -33,7 +33,7 @@ from raytagger.encoders.encoder import Embedded
 from raytagger.errors import BundleError, SettingsError
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.search.fusion import Fusion, FusionOptions, fuse, fused_labels
-from raytagger.settings import FitRun, make_run
+from raytagger.settings import FitRun
 from raytagger.store import Store, read_manifest
 from raytagger.vectors import merge_disjoint, top_k
 
@@ -357,7 +357,7 @@ def open_xml0(opened: Opened, store: Store, device: str, open_kind: Load) -> Xml
         BundleError: the base is missing, or of another label set.
     """
     folder = opened.folder
-    run = make_run(opened.manifest["settings"], FitRun, place=f"{folder}/manifest.json")
+    run = opened.run
     kept = json.loads((folder / "xml0.json").read_text(encoding="utf-8"))
     curve, mixture = kept["curve"], kept["mixture"]
     base, encoder = open_kind(_open_base(opened), store, device), open_encoder(folder / "encoder", device)

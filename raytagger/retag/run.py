@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from raytagger.bundle import content_id, load, open_bundle, pin_bundle, text_settings
+from raytagger.bundle import Opened, content_id, open_bundle, pin_bundle, text_settings
 from raytagger.corpus import list_documents, read_source_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
@@ -104,7 +104,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
             )
         # The version that the run replaces makes a rerun of old inputs a new run, and a resumed one the same.
         run_id = f"{inputs_id}-{last.get('version', 0)}"
-        job = _job(run, source, run_id, pinned, (opened.bundle_id, label_set_id))
+        job = _job(run, source, run_id, pinned, opened, label_set_id)
         summary = tag_stream(job, progress)
         written, books = settle(store, table, job, summary)
         facts = {
@@ -143,21 +143,22 @@ def _inputs_id(run: RetagRun, source: SourceSettings, files: list[FileEntry], ve
     )
 
 
-def _job(run: RetagRun, source: SourceSettings, run_id: str, bundle: str, versions: tuple[str, str]) -> TagJob:
-    tagger = load(bundle, Store(run.storage), device="cpu")
+def _job(
+    run: RetagRun, source: SourceSettings, run_id: str, bundle: str, opened: Opened, label_set_id: str
+) -> TagJob:
     table = run.retag.table
     return TagJob(
         bundle=bundle,
         source=replace(source, columns=()),
-        k=run.retag.k or tagger.keep_k,
+        k=run.retag.k or opened.run.search.k,
         tags=True,
         labels=run.retag.labels,
-        label_set=versions[1] if run.retag.labels else "",
+        label_set=label_set_id if run.retag.labels else "",
         splits=run.retag.splits,
         data=join(table, "data", run_id, "outcome=tagged"),
         markers=join(table, "_runs", run_id),
         run_id=run_id,
-        provenance={"bundle_id": versions[0], "label_set_id": versions[1], "run_id": run_id},
+        provenance={"bundle_id": opened.bundle_id, "label_set_id": label_set_id, "run_id": run_id},
         cluster=run.cluster,
         storage=run.storage,
     )
