@@ -1,6 +1,6 @@
 """XR-Linear on three data sets beside PECOS, Omikuji and napkinXC on the same features.
 
-debtags: all labels count, as `raytagger eval` does it. debian_seealso: cut to the labels that have training
+debtags: all labels count, as `raytagger evaluate` does it. debian_seealso: cut to the labels that have training
 documents, as for the rivals' earlier figures. gnd_tibcore: 78,741 labels, most of them without any document.
 """
 

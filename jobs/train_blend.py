@@ -1,4 +1,4 @@
-"""`raytagger fit` for XR-Linear as a Ray job.
+"""`raytagger fit` for the blend as a Ray job.
 
 Example: ray job submit --working-dir . -- python jobs/train_blend.py jobs/blend.toml
 """
