@@ -64,12 +64,19 @@ def fault_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def head(s3: S3Server, fault_log: Path) -> Iterator[Head]:
+def fault_gate(fault_log: Path) -> Path:
+    """The file that says to the same encoder how many gated documents it may encode; none: all."""
+    return fault_log.with_name("gate")
+
+
+@pytest.fixture(scope="session")
+def head(s3: S3Server, fault_log: Path, fault_gate: Path) -> Iterator[Head]:
     """A Ray of four logical CPUs, whose workers see the S3 server and the tests' plugins."""
     from tests.head import running_head
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAYTAGGER_FAULT_LOG", str(fault_log))
+        patch.setenv("RAYTAGGER_FAULT_GATE", str(fault_gate))
         with running_head() as head:
             yield head
 

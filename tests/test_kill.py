@@ -15,13 +15,13 @@ from tests.processes import kill_driver, run, start, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
 
-DOCUMENTS, CHUNK = 240, 12
+DOCUMENTS, CHUNK = 240, 12  # 20 units
 
 
 def retag_arguments(tmp_path, bundle, table, workers=2):
     path = tmp_path / "docs.parquet"
     if not path.exists():
-        write_texts(path, [f"SLOW text about sailing and knots, number {row}" for row in range(DOCUMENTS)])
+        write_texts(path, [f"GATED text about sailing and knots, number {row}" for row in range(DOCUMENTS)])
     run_file = tmp_path / "retag.toml"
     run_file.write_text(
         f'[retag]\ndocuments = "{path}"\nbundle = "{bundle}"\ntable = "{table}"\n'
@@ -51,7 +51,16 @@ def tags_of(table):
     return {row["doc_id"]: row["label_ids"] for part in tags.read(delta) for row in part.to_pylist()}
 
 
-def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path, ray_head, fault_log):
+@pytest.fixture
+def gate(fault_gate):
+    """Lets so many documents pass; the others wait, so that no run ends before it is killed."""
+    yield lambda documents: fault_gate.write_text(str(documents))
+    fault_gate.unlink(missing_ok=True)
+
+
+def test_a_driver_killed_twice_at_random_is_resumed(
+    faulty, bucket, tmp_path, ray_head, fault_log, fault_gate, gate
+):
     """Alone, on a Ray that goes on; then with the Ray that it has started."""
     undisturbed, table = join(bucket, "undisturbed"), join(bucket, "killed")
     night(retag_arguments(tmp_path, faulty, undisturbed))
@@ -59,9 +68,9 @@ def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path, ra
     finished = set()
     for attempt in range(2):
         fault_log.write_text("")
-        process = start(
-            arguments, RAYTAGGER_FAULT_LOG=str(fault_log), RAY_ADDRESS="" if attempt else ray_head.address
-        )
+        gate((attempt + 1) * DOCUMENTS // 3)
+        faults = {"RAYTAGGER_FAULT_LOG": str(fault_log), "RAYTAGGER_FAULT_GATE": str(fault_gate)}
+        process = start(arguments, RAY_ADDRESS="" if attempt else ray_head.address, **faults)
         wanted = len(finished) + draw.randint(1, 3)
         wait_until(lambda wanted=wanted: len(units_of(table)) >= wanted, process=process)
         kill_driver(process, workers_too=attempt == 1)
@@ -70,6 +79,7 @@ def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path, ra
         assert 0 < len(finished) < DOCUMENTS // CHUNK
         assert TagTable(Store(), table).last_run() == {}, "nothing may be committed before the end"
     fault_log.write_text("")
+    gate(DOCUMENTS)
     code, _, error = run(arguments, RAY_ADDRESS=ray_head.address)
     assert code == 0, error
     again = numbers(fault_log)
@@ -82,7 +92,7 @@ def test_a_driver_killed_twice_at_random_is_resumed(faulty, bucket, tmp_path, ra
 def numbers(log):
     """Which documents are noted; a worker that was killed may have left half a line."""
     whole = log.read_text().rpartition("\n")[0].splitlines()
-    return {int(text.rsplit(" ", 1)[1]) for text in whole if text.startswith("SLOW")}
+    return {int(text.rsplit(" ", 1)[1]) for text in whole if text.startswith("GATED")}
 
 
 def documents_of(units):
@@ -91,15 +101,20 @@ def documents_of(units):
 
 
 @pytest.mark.parametrize("workers", [1, 2])  # in its own process, and on Ray
-def test_ctrl_c_leaves_a_state_that_the_same_command_takes_up(faulty, tmp_path, workers, ray_head):
+def test_ctrl_c_leaves_a_state_that_the_same_command_takes_up(
+    faulty, tmp_path, workers, ray_head, fault_gate, gate
+):
     table = str(tmp_path / "tags")
     arguments = retag_arguments(tmp_path, faulty, table, workers)
-    process = start(arguments, RAY_ADDRESS=ray_head.address if workers > 1 else "")
+    gate(DOCUMENTS // 2)
+    address = ray_head.address if workers > 1 else ""
+    process = start(arguments, RAY_ADDRESS=address, RAYTAGGER_FAULT_GATE=str(fault_gate))
     wait_until(lambda: len(units_of(table)) >= 2, process=process)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "the same command goes on" in error
+    gate(DOCUMENTS)
     resumed = night(arguments)
     assert resumed.summary.resumed_units >= 2
     assert resumed.summary.tagged_now < DOCUMENTS

@@ -1,6 +1,8 @@
 """An encoder plugin in which some documents are fatal: the faults of the tests, injected the way a user's encoder
 is. All other documents go through the real static encoder. Every text that is encoded is logged."""
 
+import contextlib
+import math
 import os
 import signal
 import time
@@ -12,7 +14,10 @@ from raytagger.encoders.static import StaticEncoder
 
 
 class FaultyEncoder(StaticEncoder):
-    """`RAISE` raises, `KILL` kills the process, `NAN` gives a vector that is not finite, `SLOW` takes a while."""
+    """`RAISE` raises, `KILL` kills the process, `NAN` gives a vector that is not finite, `SLOW` takes a while.
+
+    `GATED … 17` waits until the file RAYTAGGER_FAULT_GATE holds a larger number, or is not there.
+    """
 
     def encode(self, texts, prompt=""):
         log = os.environ.get("RAYTAGGER_FAULT_LOG")
@@ -26,8 +31,17 @@ class FaultyEncoder(StaticEncoder):
                 os.kill(os.getpid(), signal.SIGKILL)
             if "SLOW" in text:
                 time.sleep(0.03)
+            while text.startswith("GATED") and int(text.rsplit(" ", 1)[1]) >= _opened():
+                time.sleep(0.02)
         encoded = super().encode(texts, prompt)
         for row, text in enumerate(texts):
             if "NAN" in text:
                 encoded.vector_BD[row] = np.nan
         return Embedded(finish(encoded.vector_BD, texts), encoded.cut_B)
+
+
+def _opened():
+    gate = os.environ.get("RAYTAGGER_FAULT_GATE", "")
+    with contextlib.suppress(OSError, ValueError), open(gate) as file:
+        return int(file.read())
+    return math.inf if not os.path.exists(gate) else 0
