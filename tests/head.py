@@ -46,10 +46,15 @@ def running_head() -> Iterator[Head]:
         *(f"--temp-dir={folder}", "--disable-usage-stats", "--object-store-memory=200000000"),
     ]
     log = open(Path(folder) / "head.log", "w")  # noqa: SIM115 - lives as long as the process
-    process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
     head = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
+    for _ in range(4):  # Ray gives itself 30 s to come up, which is not enough on a busy machine
+        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
+        wait_until(lambda process=process: _answers(head.jobs) or process.poll() is not None)
+        if process.poll() is None:
+            break
+    else:
+        raise AssertionError(f"Ray does not start: {Path(log.name).read_text()}")
     try:
-        wait_until(lambda: _answers(head.jobs), process=process)
         yield head
     finally:
         below = descendants(process.pid)

@@ -103,7 +103,9 @@ def doctor(
 @app.command()
 def demo(
     output: Annotated[str, typer.Option(help="A folder for all that the demo makes.")] = "demo",
-    sample: Annotated[int, typer.Option(help="Documents of each split, of train 100 times as many; 0: all.")] = 0,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Documents of each split, of train 100 times as many; 0: all.")
+    ] = 0,
 ) -> None:
     """Builds a corpus, freezes and trains taggers, tags what nobody has tagged, and writes a report.
 

@@ -15,7 +15,7 @@ labels_app = typer.Typer(no_args_is_help=True, help="Label sets and their versio
 
 @labels_app.command("embed")
 def labels_embed(run_file: RunFile, overrides: Set = None, on_ray: OnRay = False, as_json: Json = False) -> None:
-    """Embeds the labels that the bank does not know, over all GPUs of a cluster; `fit` then finds them there.
+    """Embeds the labels that the bank does not know, many over all GPUs of a cluster; `fit` then finds them there.
 
     Example: raytagger labels embed jobs/embed-labels.toml --set labels.bank=s3://models/bank
     """

@@ -64,7 +64,9 @@ class HttpEncoder:
         return "unknown"
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
-        """See `Encoder.encode`. Busy answers are tried again with growing pauses, refused requests in halves.
+        """See `Encoder.encode`. A blank text is not sent.
+
+        Busy answers are tried again with growing pauses, refused requests in halves.
 
         Raises:
             RaytaggerError: the endpoint stays busy, which is no text's fault.
@@ -72,11 +74,14 @@ class HttpEncoder:
             SettingsError: it refuses any text.
         """
         size = self._settings.batch_texts
+        some = [row for row, text in enumerate(texts) if text.strip()]  # many endpoints refuse an empty text
         parts = [
-            self._embed([prompt + text for text in texts[start : start + size]])
-            for start in range(0, len(texts), size)
+            self._embed([prompt + texts[row] for row in some[start : start + size]])
+            for start in range(0, len(some), size)
         ]
-        vector_BD = np.concatenate(parts) if parts else np.zeros((0, self.width), np.float32)
+        vector_BD = np.zeros((len(texts), parts[0].shape[1] if parts else self.width), np.float32)
+        if parts:
+            vector_BD[some] = np.concatenate(parts)
         return Embedded(finish(vector_BD, texts), np.zeros(len(texts), bool))
 
     def save(self, folder: Path) -> None:

@@ -96,7 +96,7 @@ def learn(
         f"unseen ones on {len(chosen.texts):,} documents"
     )
     draft = _draft(run, labels, members, names, count_L)
-    limit = RejectLimit(run.source, len(chosen.texts))
+    limit = RejectLimit(run.source, report.n_documents)
     chosen, slabs = _encode(draft, chosen, sample, limit, progress)
     report.rejects.update(limit.rejected)
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))

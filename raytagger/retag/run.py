@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from raytagger.bundle import Opened, content_id, open_bundle, pin_bundle, text_settings
-from raytagger.corpus import list_documents, read_source_labels
+from raytagger.corpus import check_splits, list_documents, read_source_labels
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent
 from raytagger.retag.settle import Books, settle
@@ -74,6 +74,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
 
     Raises:
         SettingsError: no documents, bundle or table are named.
+        CorpusError: splits are asked for and no document has one; told before the work.
         StoreError: something else than a tag table is there, or it cannot be written; told before the work.
         LockHeldError: another run works on the table.
         RejectsError: too many documents were rejected; nothing was committed.
@@ -88,6 +89,7 @@ def retag(run: RetagRun, progress: Progress = silent) -> Night:
     labels = run.retag.labels
     source = replace(run.source, documents=run.retag.documents, labels=labels or run.source.labels)
     source = text_settings(opened.manifest, source)
+    check_splits(store, source, run.retag.splits)
     files = list_documents(store, source)
     label_set_id = read_source_labels(store, source).fingerprint if labels else opened.labels.fingerprint
     inputs_id = _inputs_id(run, source, files, [content_id(opened.manifest), label_set_id])

@@ -20,6 +20,7 @@ from raytagger.stream.address import check_address
 
 LOCAL_CPUS_AT_LEAST = 4  # logical: readers and workers must be able to stand beside each other on a small machine
 READERS, READER_CPUS = 2, 0.5
+STARTS, LATE = 4, "timed out during startup"
 
 
 @contextmanager
@@ -57,13 +58,25 @@ def _start(address: str) -> None:
             if isinstance(handler, logging.StreamHandler):  # the file of its session is kept
                 handler.setLevel(logging.CRITICAL)
     try:
-        ray.init(address=address, **options)
-    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+        _init(address, options)
+    except Exception as error:  # Ray raises that very class, too
         ray.shutdown()
         if isinstance(error, AuthenticationError):
             raise explain(error) from error
         what, got = f"Ray cannot be started or joined ({address})", " ".join(str(error).split())
         raise CapacityError(what, got=got, remedy="`raytagger doctor` checks Ray.") from error
+
+
+def _init(address: str, options: dict[str, Any]) -> None:
+    """`ray.init`, again where a new Ray has not come up in the 30 s that it gives itself: the machine is busy."""
+    for attempt in range(STARTS):
+        try:
+            ray.init(address=address, **options)
+            return
+        except Exception as error:
+            if LATE not in str(error) or attempt + 1 == STARTS:
+                raise
+            ray.shutdown()
 
 
 @contextmanager

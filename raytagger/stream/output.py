@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from raytagger.bundle import content_id, peek_manifest, pin_bundle, text_settings
 from raytagger.bundle.loaded import check_k
-from raytagger.corpus import list_documents, read_source_labels
+from raytagger.corpus import check_splits, list_documents, read_source_labels
 from raytagger.errors import StoreError
 from raytagger.progress import Progress, silent
 from raytagger.schema import REJECT_SCHEMA
@@ -50,6 +50,7 @@ def tag_documents(
     pinned, labels = pin_bundle(absolute(bundle), store), run.retag.labels
     source = replace(run.source, documents=run.retag.documents, labels=labels or run.source.labels)
     source = text_settings(peek_manifest(pinned, store), source)
+    check_splits(store, source, run.retag.splits)
     job = TagJob(
         bundle=pinned,
         source=source,

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from raytagger.corpus import check_splits, list_documents
+from raytagger.corpus import list_documents
 from raytagger.corpus.limit import RejectLimit
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
@@ -93,10 +93,9 @@ def tag_stream(job: TagJob, progress: Progress = silent) -> TagSummary:
     Raises:
         RejectsError: more documents were rejected than `source.max_reject_share` allows; the units stay, so that
             the run can be looked at and taken up again.
-        CorpusError: splits are asked for and no document has one, no document is there, or a file is damaged.
+        CorpusError: no document is there to tag, or a file is damaged.
     """
     store, summary, started = Store(job.storage), TagSummary(), time.perf_counter()
-    check_splits(store, job.source, job.splits)
     files = group_files(list_documents(store, job.source))
     for done in finished_units(store, job.markers):
         summary.add(done)

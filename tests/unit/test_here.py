@@ -161,7 +161,7 @@ def test_splits_of_a_corpus_without_any_are_an_error_before_the_work(faulty, tmp
     with pytest.raises(CorpusError, match=told):
         retag(dataclasses.replace(tag_run(path), retag=settings))
     assert not seen
-    assert [place.name for place in tmp_path.iterdir() if place.is_file()] == ["docs.jsonl"]
+    assert [place.name for place in tmp_path.iterdir()] == ["docs.jsonl"]
     for row in rows[5:8]:
         row["split"] = "test"
     path.write_text("\n".join(map(json.dumps, rows)))

@@ -57,6 +57,15 @@ def settings_of(endpoint):
     return EncoderSettings(kind="http", path=endpoint.url + "/", model="minilm", key_variable="EMBEDDINGS_KEY")
 
 
+def test_a_blank_text_is_not_sent(encoder, endpoint, words):
+    """Many endpoints refuse it; a label without a text must not end a fit, nor a bundle fail to open."""
+    endpoint.refuse(lambda texts: not all(text.strip() for text in texts), 400, "input must not be empty")
+    vector_BD = encoder.encode(["", "sailing", " \n"]).vector_BD
+    np.testing.assert_allclose(vector_BD[1:2], words.encode(["sailing"]).vector_BD, atol=CLOSE)
+    assert not vector_BD[[0, 2]].any()
+    assert encoder.encode([""]).vector_BD.shape == (1, words.width)
+
+
 def test_embeddings_are_those_of_the_model_behind(encoder, endpoint, words):
     assert encoder.width == 256
     endpoint.asked.clear()
