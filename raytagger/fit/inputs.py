@@ -89,6 +89,11 @@ class Inputs:
         """Bool (L,), labels that are trained."""
         return (self.count_L > 0) & self.usable_L
 
+    @property
+    def unseen_L(self) -> BoolArray:
+        """Bool (L,), usable labels that are neither trained nor hidden."""
+        return self.usable_L & ~self.trained_L & ~self.hidden_L
+
     def save(self, folder: Path) -> None:
         """Writes one `.npy` file an array."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -143,8 +143,7 @@ class OneSidedTask:
     def spread(self) -> dict[str, Any]:
         """How far the embeddings of seen, hidden and unseen labels lie apart."""
         label_LD, inputs = project(self.module, self.inputs), self.inputs
-        unseen_L = inputs.usable_L & ~inputs.trained_L & ~inputs.hidden_L
-        groups = {"seen": inputs.trained_L, "pseudo_unseen": inputs.hidden_L, "unseen": unseen_L}
+        groups = {"seen": inputs.trained_L, "pseudo_unseen": inputs.hidden_L, "unseen": inputs.unseen_L}
         return {name: spread(label_LD[member_L]) for name, member_L in groups.items()}
 
     def _encode(self, rows: np.ndarray) -> FloatArray:

@@ -147,11 +147,8 @@ def embed_documents(
     Raises:
         RejectsError: it refuses more than `source.max_reject_share` allows.
     """
-    bank, prompt, limit = (
-        LabelBank(store, bank_of(run)),
-        run.encoder.prompt,
-        RejectLimit(run.source, report.n_documents),
-    )
+    bank, prompt = LabelBank(store, bank_of(run)), run.encoder.prompt
+    limit = RejectLimit(run.source, report.n_documents)
     prompted, refused = [prompt + text for text in texts], set[str]()
     missing = bank.missing(prompted, encoder.identity)
     for start in range(0, len(missing), SLAB_TEXTS):

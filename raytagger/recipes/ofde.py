@@ -110,12 +110,10 @@ def _check(run: FitRun) -> None:
 
 
 def _story(run: FitRun, inputs: Inputs) -> str:
-    unseen = int((inputs.usable_L & ~inputs.trained_L & ~inputs.hidden_L).sum())
     told = (
         f"{len(inputs.train_N):,} training documents, {int(inputs.trained_L.sum()):,} labels trained, "
-        f"{unseen:,} unseen; {int(inputs.hidden_L.sum()):,} rare labels hidden to measure zero-shot on "
-        f"{len(inputs.held_N):,} documents; "
-        f"{len(inputs.validation_N):,} validation documents"
+        f"{int(inputs.unseen_L.sum()):,} unseen; {int(inputs.hidden_L.sum()):,} rare labels hidden to "
+        f"measure zero-shot on {len(inputs.held_N):,} documents; {len(inputs.validation_N):,} validation documents"
     )
     if run.train.pseudo_unseen and not inputs.hidden_L.any():
         told += (
