@@ -10,6 +10,8 @@ from raytagger_killing import MakeDying, make_wrong
 
 import raytagger.recipes.ofde
 from raytagger.bundle import load
+from raytagger.bundle.dense import DenseTagger
+from raytagger.encoders.transformer import TransformerEncoder
 from raytagger.errors import SettingsError
 from raytagger.fit.checkpoint import set_weights
 from raytagger.fit.here import train_here
@@ -80,6 +82,8 @@ def test_one_worker_trains_what_this_process_trains(encoder, tmp_path, monkeypat
     run = tiny_run(dataclasses.replace(encoder, path=os.path.relpath(encoder.path)), "models/ofde")
     fitted = fit(run)
     tagger = load("models/ofde")
+    assert isinstance(tagger, DenseTagger)
+    assert isinstance(tagger.encoder, TransformerEncoder)
     assert tagger.bundle_id == fitted.version
     made = prepare(run, Store(), read_run_labels(run, Store()), silent, unsaid)
     job = FitJob(made.uri, run.encoder, run.train, run.storage, False, True)
