@@ -109,9 +109,10 @@ def learn(
     asked, most = run.blend.unseen_bias, run.blend.most_error
     curve = bias_curve(fit.both, pseudo_J, unseen_J, most, sorted({*BIASES, asked or 0.0}))
     measured = fit.guessed.odds_DC is not None
-    usual = choose_bias(curve, most, run.blend.seen_loss) if measured else 0.0
+    usual = choose_bias(curve, most, run.blend.seen_loss, run.train.seed) if measured else 0.0
     bias = usual if asked is None else asked
-    fit = fit._replace(panel=fit.panel._replace(shown=_at(curve, bias).shown))
+    if len(unseen_J):  # where all labels are trained, none is raised and what is shown needs no other curve
+        fit = fit._replace(panel=fit.panel._replace(shown=_at(curve, bias).shown))
     say(f"unseen bias {bias:.2f}: {_line(_at(curve, bias))}; without it {_line(_at(curve, 0.0))}")
     cheap, saving = _cascade(run, material, fit, bias, say)
     kept = _thresholds(run, material, fit, bias)
@@ -343,7 +344,14 @@ def _facts(
         "members": members,
         "unseen_bias": bias,
         "curve": [
-            {"bias": one.bias, "nDCG@5": one.ndcg, "ZSR@10": one.zsr, "ECE_unseen": one.error} for one in curve
+            {
+                "bias": one.bias,
+                "nDCG@5": one.ndcg,
+                "R@10": one.recall,
+                "ZSR@10": one.zsr,
+                "ECE_unseen": one.error,
+            }
+            for one in curve
         ],
         "shown": "as ranked" if fit.panel.shown is None else "calibrated anew",
         "joined": {"way": _named(fit.joined.way, draft.names), "nDCG@5": _all_named(fit.joined.ndcg, draft.names)},

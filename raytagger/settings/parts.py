@@ -137,7 +137,7 @@ class BlendSettings:
     documents: int = 1500  # training documents, drawn at random, by which unseen labels are calibrated
     unseen_bias: float | None = None  # how far unlikely unseen labels are raised; unset: chosen on validation
     most_error: float = 0.06  # calibration error that the chosen bias may leave
-    seen_loss: float = 0.01  # nDCG@5 on validation documents that the chosen bias may cost
+    seen_loss: float = 0.01  # nDCG@5, and R@10, on validation documents that the chosen bias may cost
     cascade: bool = False  # ask members with an encoder only about documents whose ranking would gain
     cascade_loss: float = 0.002  # nDCG@5 on validation documents that skipping them may cost
 
