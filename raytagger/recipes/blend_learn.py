@@ -91,9 +91,10 @@ def learn(
     usable_L = predictable(labels)
     pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
     chosen, sample = _sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
+    validation = _of(int(chosen.validation_B.sum()), len(surveyed.validation_N))
     say(
-        f"{int(chosen.validation_B.sum()):,} validation documents; {len(pseudo_J)} seen labels stand in for "
-        f"unseen ones on {len(chosen.texts):,} documents"
+        f"{validation} validation documents; {len(pseudo_J)} seen labels stand in for unseen ones on "
+        f"{len(chosen.texts):,} documents"
     )
     draft = _draft(run, labels, members, names, count_L)
     limit = RejectLimit(run.source, report.n_documents)
@@ -372,9 +373,15 @@ def _speed(member: Tagger, texts: list[str]) -> float:
 
 def _tell(fit: _Fit, names: Sequence[str], say: Callable[[str], None]) -> None:
     found = ", ".join(f"{_named(way, names)} {100 * value:.1f}" for way, value in fit.joined.ndcg.items() if value)
-    say(f"seen labels, nDCG@5: {found}; taken: {_named(fit.joined.way, names)}")
+    offsets = ", with offsets of labels" if fit.joined.offset_L.any() else ""
+    say(f"seen labels, nDCG@5: {found}; taken: {_named(fit.joined.way, names)}{offsets}")
     found = ", ".join(f"{_named(way, names)} {100 * value:.1f}" for way, value in fit.guessed.hit.items())
     say(f"unseen labels, UR@1 and 5: {found or 'nothing to measure'}; taken: {_named(fit.guessed.way, names)}")
+
+
+def _of(part: int, whole: int) -> str:
+    """How many of how many, where they are not all."""
+    return f"{part:,}" if part == whole else f"{part:,} of {whole:,}"
 
 
 def _named(way: str, names: Sequence[str]) -> str:
