@@ -32,14 +32,23 @@ def to_documents(chunk: RawChunk, uri: str, roles: Roles) -> pa.Table:
         "text": normalise_column(_text_column(chunk, uri, roles), form),
         "labels": clean_lists(_label_column(chunk, uri, roles), form),
     }
-    absent = roles.split not in table.column_names
-    split = _nulls(chunk, pa.string()) if absent else _typed(table, roles.split, pa.string(), uri)
-    columns["split"] = clean_splits(split, roles.source)
+    columns["split"] = to_splits(chunk, uri, roles)
     for name in roles.source.columns:
         if roles.column(name) not in table.column_names:
             raise _no_column(uri, chunk, roles.column(name))
         columns.setdefault(name, table[roles.column(name)])
     return pa.table(columns)
+
+
+def to_splits(chunk: RawChunk, uri: str, roles: Roles) -> pa.ChunkedArray:
+    """The split of each row, null where none is told.
+
+    Raises:
+        CorpusError: the column is of the wrong type.
+    """
+    if roles.split not in chunk.table.column_names:
+        return _nulls(chunk, pa.string())
+    return clean_splits(_typed(chunk.table, roles.split, pa.string(), uri), roles.source)
 
 
 def drop_unfit(chunk: RawChunk, roles: Roles) -> RawChunk:

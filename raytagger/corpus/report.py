@@ -16,6 +16,7 @@ import pyarrow.compute
 
 from raytagger.corpus.chunk import DocumentChunk
 from raytagger.corpus.labels import LabelSet
+from raytagger.corpus.splits import list_splits
 from raytagger.corpus.unknown import explain_unknown, fold_ids
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
@@ -110,6 +111,10 @@ class CorpusReport:
     def without_splits(self) -> bool:
         """Whether no document has a split; False where there is none."""
         return set(self.splits) == {""}
+
+    def told_splits(self) -> str:
+        """The splits there are, for a message."""
+        return list_splits({name: count for name, count in self.splits.items() if name})
 
     def save(self, folder: Path) -> None:
         """Writes the counts beside what was made of the documents."""

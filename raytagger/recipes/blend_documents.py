@@ -56,7 +56,8 @@ def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, pr
     if not len(validation_N):
         raise CorpusError(
             "no validation document",
-            got=f"{len(read.hash_N)} documents, none of the validation split with a label of the label set",
+            got=f"{len(read.hash_N):,} documents, none of the validation split with a label of the label set; "
+            f"splits: {report.told_splits()}",
             remedy="Check source.validation_split; members must not have been trained on these documents.",
         )
     return read._replace(validation_N=validation_N)

@@ -10,7 +10,7 @@ import numpy as np
 
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import load, text_settings
-from raytagger.corpus import read_documents
+from raytagger.corpus import check_training_splits, read_documents
 from raytagger.errors import SettingsError
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, warnings_of
@@ -36,7 +36,10 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
 
     Raises:
         SettingsError: the method is unknown.
+        CorpusError: a split that the run names is not there.
     """
+    if run.source.documents:
+        check_training_splits(Store(run.storage), run.source)
     fitted = run_recipe(run, progress, say)
     share_blank, refused = _try_out(run, join(fitted.bundle, fitted.version))
     warnings = (*warnings_of(run, fitted), *refused)

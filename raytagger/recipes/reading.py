@@ -117,7 +117,8 @@ def check_trainable(read: Read, report: CorpusReport) -> None:
     if not read.has_label_N[read.train_N].any():
         raise CorpusError(
             "no document to train on",
-            got=f"{len(read.train_N)} documents of the training split, none with a label that may be trained",
+            got=f"{len(read.train_N):,} documents of the training split, none with a label that may be trained; "
+            f"splits: {report.told_splits()}",
             expected="documents with labels of the label set that are not marked seen = false",
             remedy=report.hint or "Check source.train_split, and that documents and labels name the same ids.",
         )

@@ -183,9 +183,9 @@ def test_the_runs_own_names_of_splits_stand(tmp_path):
 
 
 def test_a_split_is_asked_for_as_files_spell_it():
-    names = {"test", "val"}
+    names = {"test": 3, "val": 1}
     assert [find_split(names, asked) for asked in ("Test", "validation", "")] == ["test", "val", "test"]
-    with pytest.raises(CorpusError, match="dev-2"):
+    with pytest.raises(CorpusError, match=r"'dev-2'; expected test \(3\), val \(1\)"):
         find_split(names, "dev-2")
 
 
