@@ -121,7 +121,10 @@ def bank_of(run: FitRun) -> str:
 
 
 def embed_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet, progress: Progress) -> Banked:
-    """Label embeddings through the bank; only texts that it does not know are encoded."""
+    """Label embeddings through the bank; only texts that it does not know are encoded.
+
+    Retired labels have theirs too: a newer label set may make them active again without an encoder.
+    """
     bank = LabelBank(store, bank_of(run))
     prompt = run.labels.prompt
 
