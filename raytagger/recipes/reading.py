@@ -18,7 +18,7 @@ from raytagger.errors import CorpusError
 from raytagger.progress import Progress
 from raytagger.schema import BoolArray
 from raytagger.settings import FitRun, SourceSettings
-from raytagger.store import Store
+from raytagger.store import Store, absolute
 
 VALIDATION_SHARE = 0.05  # of the training documents where no validation split exists
 
@@ -149,14 +149,14 @@ def to_matrix(gold: list[list[int]], labels: int) -> sp.csr_matrix:
 
 
 def corpus_files(run: FitRun, store: Store) -> list[tuple[str, int, str]]:
-    """Names, sizes and times of the corpus's files, for fingerprints."""
+    """Places, sizes and times of the corpus's files, for fingerprints."""
     documents = list_documents(store, run.source)
-    return [(entry.uri, entry.size, entry.stamp) for entry in (*documents, *pair_files(store, documents))]
+    return [(absolute(entry.uri), entry.size, entry.stamp) for entry in (*documents, *pair_files(store, documents))]
 
 
 def source_of_key(run: FitRun) -> SourceSettings:
     """How documents are read, for fingerprints; the label set has one of its own, wherever its file lies."""
-    return replace(run.source, labels="")
+    return replace(run.source, documents=absolute(run.source.documents), labels="")
 
 
 def corpus_bytes(run: FitRun, store: Store) -> int:

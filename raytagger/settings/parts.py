@@ -173,7 +173,7 @@ class ThresholdSettings:
 class ClusterSettings:
     """What a run takes of the cluster."""
 
-    workers: int = 0  # tagging processes; 0: as many as the cluster's CPUs (or GPUs) carry
+    workers: int = 0  # tagging processes of one CPU or GPU each; 0: as many as the cluster carries, and grows to
     use_gpu: bool = False
     chunk_documents: int = 1024  # documents that are tagged and written as one unit
     small_bytes: int = 20_000_000  # smaller input goes without Ray where no cluster is named; 0: never
