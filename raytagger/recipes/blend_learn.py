@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger
 from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger, usual_scores
+from raytagger.bundle.features import join_rows
 from raytagger.bundle.frozen import predictable
 from raytagger.bundle.panel import Panel, spread
 from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
@@ -97,9 +98,7 @@ def learn(
         f"{len(chosen.texts):,} documents"
     )
     draft = _draft(run, labels, members, names, count_L)
-    limit = RejectLimit(run.source, report.n_documents)
-    chosen, slabs = _encode(draft, chosen, sample, limit, progress)
-    report.rejects.update(limit.rejected)
+    chosen, slabs = _encode(draft, chosen, sample, report, progress)
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
     unseen_J = np.flatnonzero(usable_L & (count_L == 0))
     draft = replace(draft, samples=slabs[0].members)
@@ -170,24 +169,24 @@ def _draft(
 
 
 def _encode(
-    draft: BlendTagger, chosen: Chosen, sample: int, limit: RejectLimit, progress: Progress
+    draft: BlendTagger, chosen: Chosen, sample: int, report: CorpusReport, progress: Progress
 ) -> tuple[Chosen, list[BlendFeatures]]:
     """Features in slabs, the sample first, and their documents: those that cannot be encoded are rejects.
 
     Raises:
         RejectsError: these are more than the limit allows.
     """
-    good, slabs = list[int](), list[BlendFeatures]()
+    good, slabs, limit = list[int](), list[BlendFeatures](), RejectLimit(draft.run.source, report.n_documents)
     for start, stop in pairwise([0, *range(sample, len(chosen.texts), SAMPLE), len(chosen.texts)]):
         texts = chosen.texts[start:stop]
         encoded = tag_bisecting(lambda some: (draft.encode(some), 0), texts)
         for bad in encoded.rejected:
-            limit.reject(f"{texts[bad.row][:80]!r}", bad.reason, bad.error)
+            limit.reject(chosen.ids[start + bad.row], bad.reason, bad.error)
         limit.check()
-        rows = encoded.rows
-        # A slab is one piece: that of the sample tells the usual scores.
-        slabs += encoded.parts if not encoded.rejected else [draft.encode([texts[row] for row in rows])]
-        good += [start + row for row in rows]
+        report.refuse({chosen.ids[start + bad.row]: bad.reason for bad in encoded.rejected})
+        if encoded.parts:  # a slab is one piece: that of the sample tells the usual scores
+            slabs.append(join_rows(encoded.parts))
+        good += [start + row for row in encoded.rows]
         progress("blending", stop)
     return chosen.take(np.array(good, np.int64)), slabs
 

@@ -120,17 +120,18 @@ def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> C
             counts.count_L[known] += 1
         read += len(chunk.documents)
         progress("counting", read)
-    _check_counts(counts)
+    _check_counts(counts, run.source.train_split)
     if run.search.kind == "popularity" or has_labels or counts.report.hint:
         _check_gold(counts)
     return counts
 
 
-def _check_counts(counts: Counts) -> None:
+def _check_counts(counts: Counts, train_split: str) -> None:
     if not len(counts.hash_N):
         raise CorpusError(
             "no document to train on",
-            got=f"{counts.report.n_documents} documents, splits {sorted(filter(None, counts.report.splits))}",
+            got=f"{counts.report.n_documents:,} documents: {counts.report.told_splits()}",
+            expected=f"documents of the split {train_split}",
             remedy="Check source.train_split.",
         )
 
