@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -131,7 +131,7 @@ def _levels(score_P: DoubleArray, right_P: BoolArray, weight_P: DoubleArray) -> 
     return _rising(mean_S, np.maximum(weight_S, 1e-300))[same_P]
 
 
-def _rising(value_S: DoubleArray, weight_S: DoubleArray) -> DoubleArray:
+def _rising(value_S: DoubleArray, weight_S: npt.NDArray[Any]) -> DoubleArray:
     """Isotonic regression: the ascending values nearest to these, float64 (S,)."""
     from scipy.optimize import isotonic_regression  # not on top: a tagger reads curves but fits none
 

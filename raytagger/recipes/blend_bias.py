@@ -77,6 +77,16 @@ class Point(NamedTuple):
         found = metrics.paired_difference(self.zsr_D, other.zsr_D, self.document_D, seed=seed)
         return found.low > 0
 
+    def as_dict(self) -> dict[str, float | None]:
+        """For the manifest."""
+        figures = {"nDCG@5": self.ndcg, "R@10": self.recall, "ZSR@10": self.zsr, "ECE_unseen": self.error}
+        return {"bias": self.bias, **figures}
+
+    def line(self) -> str:
+        """For a person."""
+        values = (("nDCG@5", self.ndcg), ("ZSR@10 of hidden labels", self.zsr), ("their ECE", self.error))
+        return ", ".join(f"{name} {'-' if value is None else f'{100 * value:.1f}'}" for name, value in values)
+
 
 class _Shown(NamedTuple):
     """Pairs among the first ten: chance, right, is the label hidden, how many each stands for, its document."""

@@ -113,7 +113,7 @@ def learn(
     bias = usual if asked is None else asked
     if len(unseen_J):  # where all labels are trained, none is raised and what is shown needs no other curve
         fit = fit._replace(panel=fit.panel._replace(shown=_at(curve, bias).shown))
-    say(f"unseen bias {bias:.2f}: {_line(_at(curve, bias))}; without it {_line(_at(curve, 0.0))}")
+    say(f"unseen bias {bias:.2f}: {_at(curve, bias).line()}; without it {_at(curve, 0.0).line()}")
     cheap, saving = _cascade(run, material, fit, bias, say)
     kept = _thresholds(run, material, fit, bias)
     usual_M2L = np.zeros_like(draft.usual_M2L)
@@ -343,16 +343,7 @@ def _facts(
     return {
         "members": members,
         "unseen_bias": bias,
-        "curve": [
-            {
-                "bias": one.bias,
-                "nDCG@5": one.ndcg,
-                "R@10": one.recall,
-                "ZSR@10": one.zsr,
-                "ECE_unseen": one.error,
-            }
-            for one in curve
-        ],
+        "curve": [point.as_dict() for point in curve],
         "shown": "as ranked" if fit.panel.shown is None else "calibrated anew",
         "joined": {"way": _named(fit.joined.way, draft.names), "nDCG@5": _all_named(fit.joined.ndcg, draft.names)},
         "guessed": {"way": _named(fit.guessed.way, draft.names), "hit": _all_named(fit.guessed.hit, draft.names)},
@@ -394,9 +385,3 @@ def _all_named(found: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def _at(curve: Sequence[Point], bias: float) -> Point:
     return next(point for point in curve if point.bias == bias)
-
-
-def _line(point: Point) -> str:
-    """A point of the curve in words."""
-    values = (("nDCG@5", point.ndcg), ("ZSR@10 of hidden labels", point.zsr), ("their ECE", point.error))
-    return ", ".join(f"{name} {'-' if value is None else f'{100 * value:.1f}'}" for name, value in values)
