@@ -15,6 +15,7 @@ from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.splits import HELD_OUT
 from raytagger.encoders import Encoder
+from raytagger.encoders.lazy import loaded
 from raytagger.errors import SettingsError
 from raytagger.labels import LabelBank
 from raytagger.labels.bank import SLAB_TEXTS, Banked
@@ -132,6 +133,17 @@ def embed_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet, 
     return bank.embed([prompt + text for text in labels.full_texts], encoder.identity, encode, progress)
 
 
+def missing_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet) -> bool:
+    """Whether the bank lacks a label."""
+    prompted = [run.labels.prompt + text for text in labels.full_texts]
+    return bool(LabelBank(store, bank_of(run)).missing(prompted, encoder.identity))
+
+
+def licence_of(run: FitRun, store: Store, encoder: Encoder) -> str:
+    """An encoder's licence, as the bank keeps it."""
+    return LabelBank(store, bank_of(run)).licence(encoder.identity, lambda: encoder.licence)
+
+
 class Embedded(NamedTuple):
     """Document embeddings, float32 (good documents, E), and which those are, int64; the others are rejects."""
 
@@ -151,6 +163,7 @@ def embed_documents(
     limit = RejectLimit(run.source, report.n_documents)
     prompted, refused = [prompt + text for text in texts], set[str]()
     missing = bank.missing(prompted, encoder.identity)
+    encoder = loaded(encoder) if missing else encoder  # that it cannot be loaded is no document's fault
     for start in range(0, len(missing), SLAB_TEXTS):
         slab = [text.removeprefix(prompt) for text in missing[start : start + SLAB_TEXTS]]
         encoded = tag_bisecting(lambda some: (encoder.encode(some, prompt).vector_BD, 0), slab)

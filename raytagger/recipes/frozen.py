@@ -24,10 +24,10 @@ from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.roles import Roles
 from raytagger.corpus.splits import select_training
 from raytagger.corpus.unique import hash_ids
-from raytagger.encoders import load_encoder, save_encoder
+from raytagger.encoders import lazy_encoder, save_encoder
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted, check_places, embed_labels, held_out_share, index_labels
+from raytagger.recipes.fitted import Fitted, check_places, embed_labels, held_out_share, index_labels, licence_of
 from raytagger.recipes.reading import trainable_gold
 from raytagger.search import choose_index
 from raytagger.settings import FitRun, to_values
@@ -162,11 +162,11 @@ def _embed(
     """Puts the label matrix and the encoder into the folder; the licences, and how many labels were encoded."""
     if not uses_encoder(run.search.kind):
         return {}, 0
-    encoder = load_encoder(run.encoder, store)
+    encoder = lazy_encoder(run.encoder, store)
     banked = embed_labels(run, store, encoder, labels, progress)
     np.save(folder / "label_LD.npy", banked.vector_LD.astype(np.float16))
     save_encoder(encoder, run.encoder, folder / "encoder")
-    return {run.encoder.path: encoder.licence}, banked.encoded
+    return {run.encoder.path: licence_of(run, store, encoder)}, banked.encoded
 
 
 def _index(run: FitRun, folder: Path) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ import numpy as np
 from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.dense import save_label_encoder
 from raytagger.corpus import LabelSet
-from raytagger.encoders import load_encoder, save_encoder
+from raytagger.encoders import lazy_encoder, save_encoder
 from raytagger.errors import SettingsError
 from raytagger.fit.checkpoint import set_weights
 from raytagger.fit.guard import check_guard
@@ -163,7 +163,7 @@ def _write_model(
     np.save(folder / "projection_DE.npy", module.projection.weight.detach().numpy())
     np.save(folder / "projection_D.npy", module.projection.bias.detach().numpy())
     save_encoder(encoder, run.encoder, folder / "encoder")
-    save_label_encoder(load_encoder(run.label_encoder, store), run, folder / "label_encoder")
+    save_label_encoder(lazy_encoder(run.label_encoder, store), run, folder / "label_encoder")
     return {run.encoder.path: encoder.licence}
 
 
