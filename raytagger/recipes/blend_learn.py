@@ -23,7 +23,7 @@ from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
 from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
 from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
-from raytagger.recipes.blend_documents import Chosen, choose_documents, survey
+from raytagger.recipes.blend_documents import Chosen, choose_documents, refuse_trained, survey
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
 from raytagger.recipes.reading import Read
@@ -84,9 +84,11 @@ def learn(
 
     Raises:
         CorpusError: no validation document has a label of the label set.
+        SettingsError: a named member was trained on validation documents.
         RejectsError: more documents cannot be encoded than `source.max_reject_share` allows.
     """
     surveyed = survey(run, store, labels, report, progress)
+    refuse_trained(run, dict(zip(run.blend.members, members, strict=False)), surveyed, report)
     count_L = np.max([_trained(member, surveyed) for member in members], axis=0)
     usable_L = predictable(labels)
     pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
