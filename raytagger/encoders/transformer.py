@@ -87,15 +87,21 @@ class TransformerEncoder:
             return Embedded(np.zeros((0, self.width), np.float32), np.zeros(0, bool))
         pieces = self.tokenize([prompt + text for text in texts] if prompt else list(texts))
         lengths = np.array([len(ids) for ids in pieces.ids])
-        vector_PD = np.zeros((len(lengths), self.width), np.float32)
-        some = np.flatnonzero(lengths)  # a text without any token keeps the zero vector
-        for batch in length_batches(lengths[some], self._budget):
-            vector_PD[some[batch]] = self._forward([pieces.ids[row] for row in some[batch]])
+        vector_PD = self.encode_tokens(pieces.ids)
         if len(lengths) > len(texts):
             vector_PD = _mean_of_pieces(vector_PD, lengths, pieces.owner_P, len(texts))
         prompt_ids = self._tokenizer(prompt)["input_ids"] if prompt else ()
         vector_PD[without_words(pieces.ids, self._silent, prompt_ids, pieces.owner_P)] = 0
         return Embedded(finish(vector_PD, texts), pieces.cut_B)
+
+    def encode_tokens(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Pooled vectors of texts that are token ids, float32 (P, D) of any length; zeros where a text has none."""
+        lengths = np.array([len(row) for row in ids], np.int64)
+        vector_PD = np.zeros((len(lengths), self.width), np.float32)
+        some = np.flatnonzero(lengths)
+        for batch in length_batches(lengths[some], self._budget):
+            vector_PD[some[batch]] = self._forward([list(ids[row]) for row in some[batch]])
+        return vector_PD
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer in Hugging Face layout (safetensors), with the model card's licence."""

@@ -14,7 +14,6 @@ import scipy.sparse as sp
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger
 from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger, usual_scores
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.panel import Panel, spread
 from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
 from raytagger.corpus import LabelSet
@@ -90,7 +89,7 @@ def learn(
     surveyed = survey(run, store, labels, report, progress)
     refuse_trained(run, dict(zip(run.blend.members, members, strict=False)), surveyed, report)
     count_L = np.max([_trained(member, surveyed) for member in members], axis=0)
-    usable_L = predictable(labels)
+    usable_L = labels.predictable_L
     pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
     chosen, sample = _sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
     say(

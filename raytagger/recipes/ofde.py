@@ -26,6 +26,7 @@ from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.dense import save_label_encoder
 from raytagger.corpus import LabelSet
 from raytagger.encoders import lazy_encoder, save_encoder
+from raytagger.encoders.transformer import TransformerEncoder
 from raytagger.errors import SettingsError
 from raytagger.fit.checkpoint import set_weights
 from raytagger.fit.guard import check_guard
@@ -39,6 +40,8 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, check_places, held_out_share, index_labels
 from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
 from raytagger.recipes.reading import corpus_bytes
+from raytagger.schema import FloatArray
+from raytagger.search.approximate import QUERIES_AT_MOST
 from raytagger.settings import FitRun, fingerprint, to_values
 from raytagger.store import Store, absolute
 from raytagger.stream.executor import at_work, ray_is_up
@@ -127,7 +130,7 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
     inputs = prepared.inputs
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        licences = _write_model(run, store, job, inputs, trained, folder)
+        licences, index = _write_model(run, store, job, inputs, trained, folder)
         licences.setdefault(run.label_encoder.path, prepared.label_licence)
         count_L = np.where(inputs.trained_L, inputs.count_L, 0)
         write_labels(folder, labels, count_L)
@@ -146,7 +149,7 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
             "held_out": held_out_share(run, prepared.report),
             "calibrated": False,
             "metrics": {"validation": chosen},
-            "index": index_labels(run, np.load(folder / "label_LD.npy").astype(np.float32), folder),
+            "index": index,
             "licences": licences,
         }
         return publish(folder, facts, run.output.bundle, store)
@@ -154,17 +157,31 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
 
 def _write_model(
     run: FitRun, store: Store, job: FitJob, inputs: Inputs, trained: Trained, folder: Path
-) -> dict[str, str]:
-    """Encoder, projection, projected labels before and after, and the label encoder; the licences."""
+) -> tuple[dict[str, str], dict[str, Any] | None]:
+    """Encoder, projection, projected labels before and after, their index, and the label encoder.
+
+    Returns:
+        The licences, and what the manifest keeps of the index.
+    """
     encoder, module = build_module(job, Place(), inputs)
     np.save(folder / "label_start_LD.npy", project(module, inputs).astype(np.float16))
     set_weights(module, trained.weights)
-    np.save(folder / "label_LD.npy", project(module, inputs).astype(np.float16))
+    label_LD = project(module, inputs)
+    np.save(folder / "label_LD.npy", label_LD.astype(np.float16))
     np.save(folder / "projection_DE.npy", module.projection.weight.detach().numpy())
     np.save(folder / "projection_D.npy", module.projection.bias.detach().numpy())
     save_encoder(encoder, run.encoder, folder / "encoder")
     save_label_encoder(lazy_encoder(run.label_encoder, store), run, folder / "label_encoder")
-    return {run.encoder.path: encoder.licence}
+    index = index_labels(run, label_LD, folder, lambda: _queries(encoder, inputs))
+    return {run.encoder.path: encoder.licence}, index
+
+
+def _queries(encoder: TransformerEncoder, inputs: Inputs) -> FloatArray:
+    """Some documents by the trained encoder, float32 (Q, D), unit rows: of validation where there are any."""
+    rows = inputs.validation_N if len(inputs.validation_N) else inputs.train_N
+    rows = rows[:: max(1, len(rows) // QUERIES_AT_MOST)][:QUERIES_AT_MOST]
+    doc_QD = encoder.encode_tokens([inputs.documents.row(row).tolist() for row in rows])
+    return doc_QD / np.maximum(np.linalg.norm(doc_QD, axis=1, keepdims=True), 1e-12)
 
 
 def training_log(inputs: Inputs, trained: Trained) -> dict[str, Any]:

@@ -35,7 +35,6 @@ from raytagger.bundle import (
     write_labels,
     write_trained,
 )
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.trained import trained_hashes
 from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, texts_alone, write_numbers
 from raytagger.calibration import Curve
@@ -103,7 +102,7 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     surveyed = survey(run, store, labels, job.report, progress)
     refuse_trained(run, {run.xml0.base: base} if run.xml0.base else {}, surveyed, job.report)
     gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
-    pseudo_J = draw_hidden(gold, base.train_count_L, predictable(labels), run.train.seed)
+    pseudo_J = draw_hidden(gold, base.train_count_L, labels.predictable_L, run.train.seed)
     encoder = _make_encoder(job, surveyed, base, pseudo_J)
     banked = embed_labels(run, store, encoder, labels, progress)
     draft = Xml0Tagger(
@@ -181,7 +180,7 @@ def _make_encoder(job: Job, surveyed: Read, base: Tagger, pseudo_J: np.ndarray) 
     files = corpus_files(run, job.store)
     parts = [job.labels.fingerprint, run.train.seed, run.train.batch_size]
     parts += [encoder.identity, run.encoder.prompt, run.labels.prompt, run.xml0.pairs, run.xml0.learning_rate]
-    label_J = np.setdiff1d(np.flatnonzero((base.train_count_L > 0) & predictable(job.labels)), pseudo_J)
+    label_J = np.setdiff1d(np.flatnonzero((base.train_count_L > 0) & job.labels.predictable_L), pseudo_J)
     stages = Stages(job.store, join(run.output.bundle, "training"), job.say)
     key = fingerprint(source_of_key(run), files=files, parts=[*parts, label_J.tolist()])
     made = stages.folder("encoder", key, lambda folder: _tune(job, surveyed, encoder, label_J, folder))
