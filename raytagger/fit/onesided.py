@@ -52,8 +52,16 @@ class OneSidedTask:
         self._budget = train.batch_tokens or train_budget(place.device)
         self.documents = make_batches(len(inputs.train_N), train.batch_size, place.workers, train.seed)
         self.texts: Batches | None = None
-        if train.auxiliary and len(auxiliary_A) >= place.workers:
-            self.texts = make_batches(len(auxiliary_A), train.batch_size, place.workers, train.seed + 1)
+        if train.auxiliary and len(auxiliary_A):
+            sharded = train.shard_labels and place.workers > 1  # then all workers must hold equally many texts
+            if sharded and len(auxiliary_A) < place.workers:
+                raise SettingsError(
+                    "there are fewer labels than workers that are to share them",
+                    got=f"{len(auxiliary_A)} labels, {place.workers} workers",
+                    remedy="Set train.shard_labels = false, or lower cluster.workers.",
+                )
+            size, seed = train.batch_size, train.seed + 1
+            self.texts = make_batches(len(auxiliary_A), size, place.workers, seed, or_none=True)
         self._rows = inputs.documents, inputs.labels
         self._keep_lower(cache)
         self._anchor_ND = self._keep_anchor(cache) if len(choose_anchor(job, inputs)) else None

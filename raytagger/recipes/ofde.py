@@ -28,12 +28,13 @@ from raytagger.corpus import LabelSet
 from raytagger.encoders import lazy_encoder, save_encoder
 from raytagger.encoders.transformer import TransformerEncoder
 from raytagger.errors import SettingsError
+from raytagger.fit.batches import make_batches
 from raytagger.fit.checkpoint import set_weights
 from raytagger.fit.guard import check_guard
 from raytagger.fit.here import train_here
 from raytagger.fit.inputs import Inputs
 from raytagger.fit.job import FitJob, Place
-from raytagger.fit.onesided import OneSidedTask, build_module, project
+from raytagger.fit.onesided import OneSidedTask, build_module, choose_labels, project
 from raytagger.fit.training import Trained, run_uri
 from raytagger.objectives.losses import find_loss
 from raytagger.progress import Progress, silent, unsaid
@@ -58,9 +59,9 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     store, started = Store(run.storage), time.perf_counter()
     labels = read_run_labels(run, store)
     prepared = prepare(run, store, labels, progress, say)
-    say(_story(run, prepared.inputs))
     job = _job(run, prepared)
     with at_work(run.cluster, corpus_bytes(run, store)):
+        say(_story(run, prepared, job))
         trained = _train(run, job, _key(run, prepared), progress, say)
     version = _publish(run, store, labels, prepared, job, trained)
     count = int(prepared.inputs.trained_L.sum())
@@ -72,10 +73,18 @@ def _train(run: FitRun, job: FitJob, key: str, progress: Progress, say: Callable
     bundle = absolute(run.output.bundle)
     if not ray_is_up():
         return train_here(job, make_task, run_uri(bundle, key, "here"), progress, say)
-    from raytagger.fit.run import count_workers, train
+    from raytagger.fit.run import train
 
-    uri = run_uri(bundle, key, count_workers(run.cluster))
+    uri = run_uri(bundle, key, _workers(run))
     return train(job, make_task, uri, run.cluster, progress, say)
+
+
+def _workers(run: FitRun) -> int:
+    if not ray_is_up():
+        return 1
+    from raytagger.fit.run import count_workers
+
+    return count_workers(run.cluster)
 
 
 def _key(run: FitRun, prepared: Prepared) -> str:
@@ -112,11 +121,13 @@ def _check(run: FitRun) -> None:
         raise SettingsError("train.temperature", got=run.train.temperature, expected="more than 0")
 
 
-def _story(run: FitRun, inputs: Inputs) -> str:
+def _story(run: FitRun, prepared: Prepared, job: FitJob) -> str:
+    inputs = prepared.inputs
     told = (
         f"{len(inputs.train_N):,} training documents, {int(inputs.trained_L.sum()):,} labels trained, "
         f"{int(inputs.unseen_L.sum()):,} unseen; {int(inputs.hidden_L.sum()):,} rare labels hidden to "
         f"measure zero-shot on {len(inputs.held_N):,} documents; {len(inputs.validation_N):,} validation documents"
+        f"; left out: {_left_out(run, prepared, job)}"
     )
     if run.train.pseudo_unseen and not inputs.hidden_L.any():
         told += (
@@ -124,6 +135,19 @@ def _story(run: FitRun, inputs: Inputs) -> str:
             "is less than a label, too few have three documents, or theirs are more than a twentieth of all"
         )
     return told
+
+
+def _left_out(run: FitRun, prepared: Prepared, job: FitJob) -> str:
+    """What is not trained on, or not in every epoch."""
+    train, workers = run.train, _workers(run)
+    hidden, untrained = prepared.left_out
+    odd = make_batches(len(prepared.inputs.train_N), train.batch_size, workers, train.seed).odd
+    texts = len(choose_labels(job, prepared.inputs)[1]) if train.auxiliary else 0
+    odd_texts = make_batches(texts, train.batch_size, workers, train.seed, or_none=True).odd if texts else 0
+    return (
+        f"{hidden:,} training documents that have a hidden label, {untrained:,} without a trained label; and "
+        f"of each epoch {odd:,} documents and {odd_texts:,} label texts, others each time, that fill no step"
+    )
 
 
 def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, job: FitJob, trained: Trained) -> str:

@@ -28,7 +28,7 @@ from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join
 
 DONE, TRAINED = "done.json", "trained_hashes.npy"
-STAGE = 3  # raised when it writes other files for the same input
+STAGE = 4  # raised when it writes other files for the same input
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Prepared:
         inputs: the same, loaded.
         trained_hashes: uint64, of the ids of all documents of the training split.
         report: what the corpus looked like.
+        left_out: training documents that are not trained on: for a hidden label, and for want of a trained one.
         encoded: labels that were encoded now.
         label_licence: of the label encoder.
     """
@@ -50,6 +51,7 @@ class Prepared:
     inputs: Inputs
     trained_hashes: np.ndarray
     report: CorpusReport
+    left_out: tuple[int, int]
     encoded: int
     label_licence: str
 
@@ -92,8 +94,13 @@ def prepare(
         np.save(Path(folder) / TRAINED, corpus.read.hash_N[corpus.read.train_N])
         report.save(Path(folder))
         store.upload(Path(folder), uri)
-    store.write_bytes(join(uri, DONE), json.dumps({"documents": len(corpus.documents)}).encode())
+    store.write_bytes(join(uri, DONE), json.dumps({"left_out": _left_out(corpus.read, inputs)}).encode())
     return _prepared(key, uri, store, report, banked.encoded, licence_of(run, store, label_encoder))
+
+
+def _left_out(read: Read, inputs: Inputs) -> tuple[int, int]:
+    hidden = int((np.asarray(read.gold[read.train_N][:, inputs.hidden_L].sum(1)).ravel() > 0).sum())
+    return hidden, len(read.train_N) - len(inputs.train_N) - hidden
 
 
 def _key(run: FitRun, store: Store, labels: LabelSet, encoders: list[str]) -> str:
@@ -109,7 +116,8 @@ def _prepared(key: str, uri: str, store: Store, report: CorpusReport, encoded: i
     folder = _local(uri, store)
     report.restore(folder)
     hashes = np.load(folder / TRAINED, allow_pickle=False)
-    return Prepared(key, uri, Inputs.load(folder), hashes, report, encoded, licence)
+    hidden, untrained = json.loads(store.read_bytes(join(uri, DONE)))["left_out"]
+    return Prepared(key, uri, Inputs.load(folder), hashes, report, (hidden, untrained), encoded, licence)
 
 
 def _local(uri: str, store: Store) -> Path:
