@@ -60,7 +60,7 @@ def train_switched(
     auxiliary, negatives, in_auxiliary = switches
     train = replace(TRAIN, max_steps=steps, evaluations=1, guard="off", pseudo_unseen=0.0, anchor=0.0)
     labels = LabelSettings(unseen_in_negatives=negatives, unseen_in_auxiliary=in_auxiliary)
-    asked = Asked(zero_shot_splits=("test", "zeroshot"), limit=100 if quick else 0)
+    asked = Asked(limit=100 if quick else 0)
     found, _ = train_row(source, replace(train, auxiliary=auxiliary), labels, out, asked)
     figures = found.summary(asked)
     return {key: figures[key] for key in (*KEYS, "intervals")}

@@ -37,6 +37,15 @@ class Tagged(NamedTuple, Generic[Part]):
         """The good rows."""
         return [row for rows in self.ranges for row in rows]
 
+    def joined(self, other: Tagged[Part], start: int) -> Tagged[Part]:
+        """This, and what came of the texts from `start` on."""
+        return Tagged(
+            self.parts + other.parts,
+            self.ranges + [range(start + rows.start, start + rows.stop) for rows in other.ranges],
+            self.cut + other.cut,
+            self.rejected + [bad._replace(row=start + bad.row) for bad in other.rejected],
+        )
+
 
 Tag = Callable[[Sequence[str]], tuple[Part, int]]
 

@@ -79,6 +79,8 @@ class CapacityError(RaytaggerError):
 
 def _shorten(value: object, limit: int = 200) -> str:
     text = repr(value)
+    if isinstance(value, str) and "\\" in text and value.isprintable():
+        text = f"'{value}'"  # quotes need no escape: of an error told within another they would double
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -48,7 +48,8 @@ def _cell(value: object) -> str:
 
 def figure_lines(figures: dict[str, Any]) -> list[str]:
     """The short table of an evaluation, and what was measured and left out."""
-    names = ("P@1", "nDCG@5", "PSP@5", "ZSR@10", "UR@1", "chance_ZSR@10")
+    names = ["P@1", "P@5", "R@10", "nDCG@5", "PSP@5", "micro_F1", "ZSR@10", "UR@1", "chance_ZSR@10"]
+    names += [name for name in ("ECE_seen", "ECE_unseen") if figures.get(name) is not None]
     intervals = figures["intervals"]
     rows = [
         [name, percent(figures[name]), " to ".join(percent(end) for end in intervals.get(name) or ())]

@@ -34,12 +34,12 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running_head() -> Iterator[Head]:
+def running_head(cpus: int = CPUS) -> Iterator[Head]:
     """Starts a head, and ends it with all below it; `ray stop` would end everybody's."""
     port, dashboard, agent, client, metrics = free_ports(5)
     folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")  # short: Ray's socket paths have a limit
     command = [
-        *(RAY, "start", "--head", "--block", f"--num-cpus={CPUS}"),
+        *(RAY, "start", "--head", "--block", f"--num-cpus={cpus}"),
         *(f"--port={port}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
         *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
         *(f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"),
@@ -57,16 +57,37 @@ def running_head() -> Iterator[Head]:
     try:
         yield head
     finally:
-        below = descendants(process.pid)
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
-        for pid in (process.pid, *below):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
+        _end(process)
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def joined_node(head: Head, cpus: int) -> Iterator[None]:
+    """A further node, as the autoscaler of a cluster starts one; it joins while the block runs."""
+    agent, metrics = free_ports(2)
+    command = [
+        *(RAY, "start", f"--address={head.address}", "--block", f"--num-cpus={cpus}"),
+        *("--node-ip-address=127.0.0.1", f"--dashboard-agent-listen-port={agent}"),
+        *(f"--metrics-export-port={metrics}", "--disable-usage-stats", "--object-store-memory=200000000"),
+    ]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a node with all below it."""
+    below = descendants(process.pid)
+    process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)
+    for pid in (process.pid, *below):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def free_ports(count: int) -> list[int]:

@@ -24,7 +24,7 @@ run() {
     local seed=$RANDOM log
     log=$(mktemp "$logs/XXXX")
     echo "== $1 --randomly-seed=$seed" >"$log"
-    env "$1" "$python" -m pytest -q -p pytest_randomly --randomly-seed="$seed" -m "not ray and not s3" \
+    env "$1" "$python" -m pytest -q -p pytest_randomly --randomly-seed="$seed" -m "not s3" \
         "${tests[@]}" >>"$log" 2>&1 || echo "failed: $1 --randomly-seed=$seed" | tee -a "$log" >>"$logs/failed"
     cat "$log"
 }

@@ -13,6 +13,8 @@ RAY_ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "plugins")]),
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
+    "RAY_enable_worker_prestart": "0",  # a worker that nobody has asked for costs seconds of a core
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_worker_niceness": "0",  # at Ray's own 15 the workers would starve beside the other lane of `make test`
     # A training here lasts seconds: an actor less to start, and news of the workers at once.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",

@@ -24,10 +24,13 @@ from raytagger.settings import (
     OutputSettings,
     SearchSettings,
     SourceSettings,
+    StorageSettings,
 )
 from raytagger.store import Store
 from raytagger.stream import embed, slabs
 from raytagger.stream.embed import fill_bank
+from raytagger.stream.here import Notes
+from raytagger.stream.slabs import EmbedJob, Slab, SlabEmbedder
 from tests.corpora import STATIC
 from tests.endpoint import serving
 from tests.processes import run
@@ -120,7 +123,7 @@ def test_a_label_that_an_endpoint_refuses_as_too_large_is_named(tmp_path):
     with serving(load_encoder(STATIC, Store())) as endpoint:
         run = bank_run(write_labels(tmp_path, texts), str(tmp_path / "bank"), kind="http", encoder=endpoint.url)
         endpoint.refuse_large(8, 500, 413, "")
-        with pytest.raises(CorpusError, match=r"1 label texts cannot be encoded.*HTTP 413"):
+        with pytest.raises(CorpusError, match=r"1 label text cannot be encoded.*HTTP 413"):
             fill_bank(run)
 
 
@@ -148,9 +151,33 @@ def test_a_text_of_which_the_process_dies_is_named_when_the_command_is_run_again
     assert [run(command)[0] for _ in range(2)] == [-signal.SIGKILL, -signal.SIGKILL]  # a slab, then its text
     code, _, error = run(command)
     assert code == 1
-    assert re.search(r"1 label texts.*l7.*died of it", error)
+    assert re.search(r"1 label text .*l7.*died of it", error)
     (folder,) = (path for path in bank.iterdir() if not path.name.endswith(".begun"))
     assert len(rows_of(str(folder))) == 12
+
+
+def test_texts_of_which_a_process_died_are_encoded_few_at_a_time_and_a_line_says_why(tmp_path):
+    """As after any death: the slab that a killed process had begun need not hold a fatal text."""
+    job = EmbedJob(STATIC, "", str(tmp_path / "bank"), StorageSettings(), "some")
+    slab, notes = Slab("slab-some", texts_of(61)), Notes(Store(), str(tmp_path / "notes"))
+    encoder, said, sizes = load_encoder(STATIC, Store()), [], []
+
+    class Counting:
+        """The encoder, which notes how many texts it gets."""
+
+        def encode(self, texts, prompt=""):
+            sizes.append(len(texts))
+            return encoder.encode(texts, prompt)
+
+    embedder = SlabEmbedder(job, Counting(), notes, said.append)
+    notes.begin(slab.name)
+    assert embedder.embed(slab) == (61, [])
+    assert sizes == [32, 29]
+    (line,) = said
+    assert "a process died" in line
+    assert "61 label texts" in line
+    assert len(rows_of(str(tmp_path / "bank" / "some"))) == 61
+    assert not list((tmp_path / "notes").iterdir())
 
 
 def test_a_broken_encoder_ends_the_run_early(tmp_path, monkeypatch):

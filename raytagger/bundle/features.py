@@ -15,6 +15,11 @@ def take_rows(features: Any, rows: np.ndarray) -> Any:
     return type(features)(*(_taken(value, rows) for value in features))
 
 
+def join_rows(parts: Sequence[Any]) -> Any:
+    """The features of documents in one piece, from one or more pieces that one tagger has made."""
+    return parts[0] if len(parts) == 1 else type(parts[0])(*map(_joined, zip(*parts, strict=True)))
+
+
 def readers(parts: Sequence[Any]) -> Sequence[Any]:
     """The features of those members that read documents: popularity is the same whatever is known of one."""
     return [part for part in parts if getattr(part, "reads_text", True)] or parts
@@ -59,6 +64,17 @@ def _taken(value: Any, rows: np.ndarray) -> Any:
     if isinstance(value, int):
         return len(rows)
     return None if value is None else value[rows]
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, tuple):
+        return join_rows(values) if hasattr(first, "_fields") else tuple(map(_joined, zip(*values, strict=True)))
+    if isinstance(first, int):
+        return sum(values)
+    if sp.issparse(first):
+        return sp.vstack(values, format="csr")
+    return None if first is None else np.concatenate(values)
 
 
 def _loaded(folder: Path, name: str, like: Any, documents: int) -> Any:

@@ -28,8 +28,7 @@ from raytagger.cache import cache_folder
 from raytagger.corpus.labels import LabelSet, from_table
 from raytagger.errors import BundleError, StoreError
 from raytagger.settings import FitRun, make_run
-from raytagger.settings.parse import PLACES
-from raytagger.store import Store, check_files, is_s3, join, read_manifest, write_manifest
+from raytagger.store import Store, check_files, is_s3, join, read_manifest, without_places, write_manifest
 
 FORMAT = 1
 LATEST, TRAINED = "latest.json", "trained_docs.npy"
@@ -87,8 +86,8 @@ def publish(folder: Path, facts: dict[str, Any], out: str, store: Store) -> str:
 
 
 def content_id(manifest: dict[str, Any]) -> str:
-    """Twelve hex digits over a bundle's files, settings and kind, whatever its folder is called."""
-    settings = {name: part for name, part in manifest.get("settings", {}).items() if name not in PLACES}
+    """Twelve hex digits over a bundle's files, settings and kind, wherever it lies and what it was made of lay."""
+    settings = without_places(manifest.get("settings", {}))
     content = json.dumps([manifest.get("files"), settings, manifest.get("kind")], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression
 from scipy.special import expit
 
 from raytagger.calibration.platt import fit_platt
@@ -110,7 +109,7 @@ def _isotonic(score_P: DoubleArray, right_P: BoolArray, weight_P: DoubleArray) -
     step_P = _joined(np.bincount(step_P))[step_P]
     weight_S, right_S = np.bincount(step_P, weight_P), np.bincount(step_P, weight_P * right_P)
     # What stands beside a small step may raise it above the next one.
-    odds_S = isotonic_regression(_smoothed(right_S, weight_S), weights=weight_S).x
+    odds_S = _rising(_smoothed(right_S, weight_S), weight_S)
     size_S = np.bincount(step_P)
     inside_S = np.minimum(KNOT_PAIRS, (size_S - 1) // 2)
     last_S = np.cumsum(size_S) - 1
@@ -129,7 +128,14 @@ def _levels(score_P: DoubleArray, right_P: BoolArray, weight_P: DoubleArray) -> 
     same_P = np.cumsum(np.append(0, np.diff(score_P) > 0))
     weight_S = np.bincount(same_P, weight_P)
     mean_S = np.bincount(same_P, weight_P * right_P) / np.maximum(weight_S, 1e-300)
-    return isotonic_regression(mean_S, weights=np.maximum(weight_S, 1e-300)).x[same_P]
+    return _rising(mean_S, np.maximum(weight_S, 1e-300))[same_P]
+
+
+def _rising(value_S: DoubleArray, weight_S: DoubleArray) -> DoubleArray:
+    """Isotonic regression: the ascending values nearest to these, float64 (S,)."""
+    from scipy.optimize import isotonic_regression  # not on top: a tagger reads curves but fits none
+
+    return isotonic_regression(value_S, weights=weight_S).x
 
 
 def _joined(size_K: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

@@ -17,6 +17,9 @@ Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="OUT or OUT/<versi
 Documents = Annotated[str, typer.Option(help="File, folder or s3:// prefix.")]
 Labels = Annotated[str, typer.Option(help="A newer label set than the bundle's.")]
 Fields = Annotated[list[str] | None, typer.Option("--field", help="A column of the text; may be repeated.")]
+ZeroShotSplits = Annotated[
+    str | None, typer.Option(help="Splits of ZSR and UR, by commas; default: test and zeroshot, where they exist.")
+]
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="A tag table, local or s3://.")]
 OnRay = Annotated[bool, typer.Option("--ray", help="On Ray, however small the input.")]
 

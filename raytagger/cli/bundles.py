@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from raytagger.cli.arguments import Bundle, Documents, Fields, Json, Labels, OnRay, SetSource, with_ray
+from raytagger.cli.arguments import (
+    Bundle,
+    Documents,
+    Fields,
+    Json,
+    Labels,
+    OnRay,
+    SetSource,
+    ZeroShotSplits,
+    with_ray,
+)
 from raytagger.console import explained_errors, say, show, show_json, shown_progress
 from raytagger.tables import figure_lines
 
@@ -57,7 +67,7 @@ def evaluate(
     documents: Documents,
     labels: Labels = "",
     split: Annotated[str, typer.Option(help="The split of the ranking metrics; default test.")] = "",
-    zero_shot_split: Annotated[str, typer.Option(help="Splits of ZSR and UR, by commas.")] = "test,zeroshot",
+    zero_shot_split: ZeroShotSplits = None,
     group: Annotated[str, typer.Option(help="Bootstrap by this column, such as source.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many documents of a split; 0 for all.")] = 0,
     field: Fields = None,
@@ -86,7 +96,7 @@ def evaluate(
             check_writable(Store(), str(file), apart_from=(documents, labels, *bundles))
         source = {"documents": documents, "fields": field or [], "columns": [group] if group else []}
         run = make_run({"source": source}, RetagRun, overrides or (), "options")
-        splits = tuple(filter(None, zero_shot_split.split(",")))
+        splits = None if zero_shot_split is None else tuple(filter(None, zero_shot_split.split(",")))
         asked = Asked(split, splits, group, limit, allow_trained, details=html_file is not None)
         figures, page = evaluate_beside(bundles, labels, run.source, asked, progress, Store(run.storage))
     for line in figures["warnings"]:

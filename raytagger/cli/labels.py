@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raytagger.cli.arguments import Fields, Json, OnRay, RunFile, Set, SetSource, with_ray
+from raytagger.cli.arguments import Fields, Json, OnRay, RunFile, Set, SetSource, ZeroShotSplits, with_ray
 from raytagger.console import explained_errors, say, show, show_json, shown_progress
 
 labels_app = typer.Typer(no_args_is_help=True, help="Label sets and their versions.")
@@ -37,7 +37,7 @@ def labels_check(
     similar: Annotated[float, typer.Option(help="The least cosine of texts that are too similar.")] = 0.95,
     bundle: Annotated[str, typer.Option(help="Measures on it what ill labels cost; with --documents.")] = "",
     documents: Annotated[str, typer.Option(help="Labelled documents: file, folder or s3:// prefix.")] = "",
-    zero_shot_split: Annotated[str, typer.Option(help="Splits of ZSR and UR, by commas.")] = "test,zeroshot",
+    zero_shot_split: ZeroShotSplits = None,
     limit: Annotated[int, typer.Option(help="At most so many documents of a split; 0 for all.")] = 0,
     field: Fields = None,
     overrides: SetSource = None,
@@ -54,7 +54,7 @@ def labels_check(
     with explained_errors(), shown_progress() as progress:
         path = encoder or EncoderSettings.path
         reader = EncoderSettings(path=path, kind=encoder_kind, max_tokens=max_tokens, prompt=prompt)
-        splits = tuple(filter(None, zero_shot_split.split(",")))
+        splits = None if zero_shot_split is None else tuple(filter(None, zero_shot_split.split(",")))
         source = {"documents": documents, "fields": field or []}
         run = make_run({"source": source}, RetagRun, overrides or (), "options")
         trial = Trial(bundle, run.source, splits, limit)

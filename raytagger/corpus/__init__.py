@@ -3,6 +3,8 @@
 from raytagger.corpus.documents import (
     DocumentChunk,
     check_splits,
+    check_training_splits,
+    find_splits,
     list_documents,
     read_documents,
     read_file,
@@ -14,6 +16,8 @@ __all__ = [
     "DocumentChunk",
     "LabelSet",
     "check_splits",
+    "check_training_splits",
+    "find_splits",
     "list_documents",
     "read_documents",
     "read_file",

@@ -18,19 +18,29 @@ pc: Any = pyarrow.compute  # makes its functions at import, where no type checke
 
 VALIDATION = "val"
 VALIDATION_NAMES = ("validation", "valid", "dev")  # what others call it
+MISSING = frozenset({"nan", "NaN", "NaT", "None", "null", "NULL", "<NA>"})  # as programs write it for want of null
+LIST_BEGINS = ("[", "array([")
 WRITTEN_ARRAY = re.compile(r"array\((\[.*\])(?:, dtype=\w+)?\)", re.DOTALL)
 ITEM = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+)\s*(?:,|(?=\s|['"]|$))\s*""", re.DOTALL)
 
 
-def split_cell(cell: str) -> list[Any] | str:
-    """The ids of a cell: a JSON list, a list as Python or NumPy print one, or parts joined by `;` or `|`.
+def label_cell(cell: str) -> list[Any] | str:
+    """The ids of a cell that is text: one, or a list as `parse_list` reads it; none where a value is missing.
 
     A cell that begins as a list and is none comes back as it is.
     """
     text = cell.strip()
-    if not text.startswith(("[", "array([")):
-        return [part.strip() for part in text.split(";" if ";" in text else "|") if part.strip()]
-    return parse_list(text)
+    if text.startswith(LIST_BEGINS):
+        return parse_list(text)
+    return [] if text in MISSING else [cell]
+
+
+def split_cell(cell: str) -> list[Any] | str:
+    """The ids of a cell as `label_cell` reads it; one that is no list may have parts joined by `;` or `|`."""
+    found, text = label_cell(cell), cell.strip()
+    if not found or text.startswith(LIST_BEGINS):
+        return found
+    return [part.strip() for part in text.split(";" if ";" in text else "|") if part.strip()]
 
 
 def parse_list(text: str) -> list[Any] | str:

@@ -12,7 +12,7 @@ import pyarrow.compute
 
 from raytagger.corpus.cells import clean_ids, clean_lists, clean_splits
 from raytagger.corpus.roles import Roles
-from raytagger.corpus.rows import COLUMNS, STRINGS, BadRow, Kind, RawChunk
+from raytagger.corpus.rows import COLUMNS, STRINGS, BadRow, Kind, RawChunk, without_rows
 from raytagger.corpus.unicode import normalise_column
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
@@ -32,14 +32,23 @@ def to_documents(chunk: RawChunk, uri: str, roles: Roles) -> pa.Table:
         "text": normalise_column(_text_column(chunk, uri, roles), form),
         "labels": clean_lists(_label_column(chunk, uri, roles), form),
     }
-    absent = roles.split not in table.column_names
-    split = _nulls(chunk, pa.string()) if absent else _typed(table, roles.split, pa.string(), uri)
-    columns["split"] = clean_splits(split, roles.source)
+    columns["split"] = to_splits(chunk, uri, roles)
     for name in roles.source.columns:
         if roles.column(name) not in table.column_names:
             raise _no_column(uri, chunk, roles.column(name))
         columns.setdefault(name, table[roles.column(name)])
     return pa.table(columns)
+
+
+def to_splits(chunk: RawChunk, uri: str, roles: Roles) -> pa.ChunkedArray:
+    """The split of each row, null where none is told.
+
+    Raises:
+        CorpusError: the column is of the wrong type.
+    """
+    if roles.split not in chunk.table.column_names:
+        return _nulls(chunk, pa.string())
+    return clean_splits(_typed(chunk.table, roles.split, pa.string(), uri), roles.source)
 
 
 def drop_unfit(chunk: RawChunk, roles: Roles) -> RawChunk:
@@ -88,16 +97,11 @@ def _convert(chunk: RawChunk, name: str, kind: Kind, roles: Roles) -> RawChunk:
 
 def _without(chunk: RawChunk, wrong: dict[int, tuple[str, str]], roles: Roles) -> RawChunk:
     """A chunk without some rows, which become bad ones with a reason and an error."""
-    if not wrong:
-        return chunk
-    bad = [
-        BadRow(chunk.positions[row], reason, error, _readable_id(chunk.table, row, roles))
+    bad = {
+        row: BadRow(chunk.positions[row], reason, error, _readable_id(chunk.table, row, roles))
         for row, (reason, error) in wrong.items()
-    ]
-    kept = [row for row in range(len(chunk.positions)) if row not in wrong]
-    table = chunk.table.take(pa.array(kept, pa.int64()))
-    positions = [chunk.positions[row] for row in kept]
-    return replace(chunk, table=table, positions=positions, bad=[*chunk.bad, *bad])
+    }
+    return without_rows(chunk, bad)
 
 
 def _id_column(chunk: RawChunk, uri: str, roles: Roles) -> pa.ChunkedArray:

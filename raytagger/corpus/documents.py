@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute
 
 from raytagger.corpus.cells import same_split
 from raytagger.corpus.chunk import DocumentChunk
-from raytagger.corpus.columns import drop_unfit, to_documents
+from raytagger.corpus.columns import drop_unfit, to_documents, to_splits
 from raytagger.corpus.formats import read_raw
 from raytagger.corpus.hints import label_hint
 from raytagger.corpus.limit import RejectLimit
@@ -19,6 +20,7 @@ from raytagger.corpus.listing import list_documents
 from raytagger.corpus.places import add_told, told_columns
 from raytagger.corpus.roles import Roles
 from raytagger.corpus.rows import STRINGS, RawChunk, Request
+from raytagger.corpus.splits import refuse_missing
 from raytagger.corpus.unique import FirstOfEachId
 from raytagger.errors import CorpusError
 from raytagger.schema import REJECT_SCHEMA, BoolArray
@@ -27,9 +29,18 @@ from raytagger.store import FileEntry, Store
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
-__all__ = ["DocumentChunk", "check_splits", "list_documents", "read_documents", "read_file", "select_splits"]
+__all__ = [
+    "DocumentChunk",
+    "check_splits",
+    "check_training_splits",
+    "find_splits",
+    "list_documents",
+    "read_documents",
+    "read_file",
+    "select_splits",
+]
 
-CHUNK_ROWS, LOOK_ROWS = 2048, 256
+CHUNK_ROWS = 2048
 
 
 class _Reject(NamedTuple):
@@ -90,24 +101,56 @@ def select_splits(documents: pa.Table, splits: tuple[str, ...]) -> pa.Table:
 
 
 def check_splits(store: Store, source: SourceSettings, splits: tuple[str, ...]) -> None:
-    """Looks for a document that has a split, where splits are asked for; mostly the first one has.
+    """Looks for each split that is asked for: one that is not there would be passed over.
 
     Raises:
-        CorpusError: none has one, so that nothing could be selected; and as `read_file`.
+        CorpusError: one is not there; and as `read_file`.
     """
-    if not splits:
-        return
+    there = find_splits(store, source, splits)
+    if splits and not there:
+        raise CorpusError(
+            f"no document of {source.documents} has a split, and splits are asked for",
+            got=", ".join(splits),
+            expected=f"a column {Roles(source).split or 'split'}, folders split=NAME, or files named by splits",
+            remedy="Leave --split (retag.splits) out, or name the column by source.map.split. What `fit` held out "
+            "for want of splits (source.holdout) is measured by `evaluate` alone.",
+        )
+    refuse_missing(splits, there, "--split (retag.splits)")
+
+
+def check_training_splits(store: Store, source: SourceSettings) -> None:
+    """Looks for the splits that a run names itself; without a `val`, validation documents are drawn.
+
+    Raises:
+        CorpusError: one is not there; and as `read_file`.
+    """
+    named = {role: getattr(source, role) for role in ("train_split", "validation_split")}
+    own = {role: name for role, name in named.items() if name != getattr(SourceSettings, role)}
+    there = find_splits(store, source, own.values())
+    for role, name in own.items():
+        refuse_missing((name,), there, f"source.{role}")
+
+
+def find_splits(store: Store, source: SourceSettings, asked: Collection[str]) -> Counter[str]:
+    """The documents of each split, as far as was read until each that is asked for was seen; mostly not far."""
+    there: Counter[str] = Counter()
+    for names in _read_splits(store, source) if asked else ():
+        there.update(names)
+        if all(any(same_split(one, name) for name in there) for one in asked):
+            break
+    return there
+
+
+def _read_splits(store: Store, source: SourceSettings) -> Iterator[list[str]]:
+    """The splits of a corpus's documents, chunk by chunk; of the files' columns ids and splits alone are read."""
+    roles = Roles(source)
+    kinds = {name: kind for name, kind in roles.kinds().items() if name in (*roles.ids, roles.split)}
     for entry in list_documents(store, source):
-        for chunk in read_file(store, entry, source, LOOK_ROWS):
-            if pc.any(pc.is_valid(chunk.documents["split"])).as_py():
-                return
-    raise CorpusError(
-        f"no document of {source.documents} has a split, and splits are asked for",
-        got=", ".join(splits),
-        expected=f"a column {Roles(source).split or 'split'}, folders split=NAME, or files named by their split",
-        remedy="Leave --split (retag.splits) out, or name the column by source.map.split. What `fit` held out for "
-        "want of splits (source.holdout) is measured by `evaluate` alone.",
-    )
+        request = Request(entry.uri, CHUNK_ROWS, kinds, quotes=source.quotes)
+        for chunk in read_raw(store, entry, source.format, request):
+            if chunk.positions:
+                chunk = drop_unfit(add_told(chunk, told_columns(entry.uri, roles)), roles)
+                yield pc.drop_null(to_splits(chunk, entry.uri, roles)).to_pylist()
 
 
 def _check(chunk: RawChunk, uri: str, roles: Roles) -> DocumentChunk:

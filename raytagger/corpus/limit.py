@@ -63,9 +63,11 @@ class RejectLimit:
         if rejects <= self.source.max_reject_share * self.read:
             return
         reason, _ = self.rejected.most_common(1)[0]
+        counts = ", ".join(f"{why} {count:,}" for why, count in self.rejected.most_common())
         raise RejectsError(
-            f"{rejects:,} of {self.read:,} documents of {self.source.documents} were rejected",
-            got=f"{dict(self.rejected)}, such as {self.examples[reason]}",
+            f"{rejects:,} of {self.read:,} documents of {self.source.documents} "
+            f"{'was' if rejects == 1 else 'were'} rejected",
+            got=f"{counts}, such as {self.examples[reason]}",
             expected=f"a share of {self.source.max_reject_share} at most (source.max_reject_share)",
             remedy=f"{REMEDIES.get(reason, 'Mend the documents, or raise the limit.')} {kept}".rstrip(),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyarrow.compute
 
 from raytagger.corpus.chunk import DocumentChunk
 from raytagger.corpus.labels import LabelSet
+from raytagger.corpus.splits import list_splits
 from raytagger.corpus.unknown import explain_unknown, fold_ids
 
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
@@ -61,6 +62,7 @@ class CorpusReport:
         self.left_out = 0
         self.splits: Counter[str] = Counter()
         self.rejects: Counter[str] = Counter()
+        self._refused: dict[str, str] = {}
         self.findings = {name: Finding() for name in TITLES}
         self._hint = ""
         self._labels = labels
@@ -89,6 +91,20 @@ class CorpusReport:
             known = pc.is_in(gold, self._label_ids)
             self.findings["unknown_labels"].add(map(self._explained, gold.filter(pc.invert(known)).to_pylist()))
 
+    def refuse(self, refused: Mapping[str, str]) -> None:
+        """Counts documents that an encoder has refused, each once however many refuse it.
+
+        Args:
+            refused: their ids, and why.
+        """
+        new = {doc_id: reason for doc_id, reason in refused.items() if doc_id not in self._refused}
+        self._refused |= new
+        self.rejects.update(new.values())
+
+    def add_refused(self, other: CorpusReport) -> None:
+        """Counts the documents that were refused while a bundle within this one was fitted."""
+        self.refuse(other._refused)
+
     @property
     def hint(self) -> str:
         """Where no document has labels: which columns look like labels, and how to name one; else ""."""
@@ -111,9 +127,15 @@ class CorpusReport:
         """Whether no document has a split; False where there is none."""
         return set(self.splits) == {""}
 
+    def told_splits(self) -> str:
+        """The splits there are, for a message."""
+        return list_splits({name: count for name, count in self.splits.items() if name})
+
     def save(self, folder: Path) -> None:
         """Writes the counts beside what was made of the documents."""
-        (folder / SAVED).write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+        (folder / SAVED).write_text(
+            json.dumps({**self.as_dict(), "refused": self._refused}, indent=1) + "\n", encoding="utf-8"
+        )
 
     def restore(self, folder: Path) -> None:
         """Takes over the counts that `save` wrote when the documents were read."""
@@ -122,6 +144,7 @@ class CorpusReport:
         kept = json.loads((folder / SAVED).read_text(encoding="utf-8"))
         self.n_documents, self.left_out, self._hint = kept["n_documents"], kept["left_out"], kept["hint"]
         self.splits, self.rejects = Counter(kept["splits"]), Counter(kept["rejects"])
+        self._refused = kept.get("refused", {})
         self.findings |= {name: Finding(**kept[name]) for name in TITLES if name in kept}
 
     def lines(self) -> list[str]:

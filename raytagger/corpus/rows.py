@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
-from raytagger.corpus.cells import parse_list
+from raytagger.corpus.cells import label_cell
 from raytagger.store import Store
 
 STRINGS = pa.list_(pa.string())
@@ -173,6 +173,15 @@ def tabulate(
     return RawChunk(rows.start, table, positions, sorted(rows.bad, key=_position), names, marks)
 
 
+def without_rows(chunk: RawChunk, bad: Mapping[int, BadRow]) -> RawChunk:
+    """A chunk without some rows of its table, which are bad ones."""
+    if not bad:
+        return chunk
+    kept = [row for row in range(len(chunk.positions)) if row not in bad]
+    table, positions = chunk.table.take(pa.array(kept, pa.int64())), [chunk.positions[row] for row in kept]
+    return replace(chunk, table=table, positions=positions, bad=[*chunk.bad, *bad.values()])
+
+
 def infer_column(items: list[Any]) -> Column:
     """The column for carried values, by the values themselves."""
     known = [item for item in items if item is not None]
@@ -210,9 +219,9 @@ def to_ids(item: Any) -> list[str] | None:
 
 
 def to_labels(item: Any) -> list[str] | None:
-    """A list of strings or integers, one of these, or a list as Python prints it."""
+    """A list of strings or integers, one of these, or a list or a missing value as a program prints it."""
     if isinstance(item, str):
-        item = parse_list(item) if item.lstrip().startswith("[") else [item]
+        item = label_cell(item)
     elif _is_integer(item):
         item = [item]
     return to_ids(item)

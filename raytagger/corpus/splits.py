@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from raytagger.corpus.cells import same_split
 from raytagger.corpus.rows import STRINGS
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
@@ -24,7 +25,9 @@ from raytagger.settings import SourceSettings
 pc: Any = pyarrow.compute  # makes its functions at import, where no type checker sees them
 
 ZEROSHOT = "zeroshot"
+ZERO_SHOT_SPLITS = ("test", ZEROSHOT)  # the splits that unseen labels are measured on
 HELD_OUT = "test"  # the split of what is held out where documents have none
+LISTED = 8  # splits that a message names
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,34 @@ def select_training(
     if not source.holdout:
         return documents, False
     return documents.filter(pa.array(~held_out(documents["doc_id"].to_pylist(), source.holdout))), False
+
+
+def refuse_missing(asked: Iterable[str], there: Mapping[str, int], named_by: str) -> None:
+    """Every split that is named must be there: a misspelt one beside a right one would be passed over.
+
+    Args:
+        asked: the splits that are named, as `same_split` compares.
+        there: the documents of each split.
+        named_by: the option or setting that names them.
+
+    Raises:
+        CorpusError: one is not there; lists those that are.
+    """
+    missing = [name for name in asked if not any(same_split(name, known) for known in there)]
+    if missing:
+        raise CorpusError(
+            "the split does not exist" if len(missing) == 1 else "the splits do not exist",
+            got=", ".join(missing),
+            expected=list_splits(there),
+            remedy=f"Correct {named_by}.",
+        )
+
+
+def list_splits(there: Mapping[str, int]) -> str:
+    """The splits that are there, the largest first, with their documents; of many the first few."""
+    told = [f"{name} ({there[name]:,})" for name in sorted(there, key=lambda name: (-there[name], name))]
+    more = f" and {len(told) - LISTED:,} more" if len(told) > LISTED else ""
+    return (", ".join(told[:LISTED]) or "none, since no document has a split") + more
 
 
 def split_by_group(groups: Sequence[str | None], shares: Mapping[str, float], seed: int) -> list[str]:

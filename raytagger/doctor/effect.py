@@ -17,8 +17,9 @@ from raytagger.bundle import Tagger, unseen_labels
 from raytagger.bundle.features import take_rows
 from raytagger.corpus import read_documents
 from raytagger.corpus.limit import RejectLimit
+from raytagger.corpus.splits import ZERO_SHOT_SPLITS, list_splits
 from raytagger.errors import CorpusError
-from raytagger.evaluate import Selection, gold_matrix, limited, splits_there
+from raytagger.evaluate import Selection, gold_matrix, limited, zero_shot_splits
 from raytagger.progress import Progress, silent
 from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.settings import SourceSettings
@@ -106,26 +107,27 @@ class Measured(NamedTuple):
 
 
 def zero_shot_documents(
-    store: Store, source: SourceSettings, splits: tuple[str, ...], limit: int = 0, held_out: float = 0.0
+    store: Store, source: SourceSettings, splits: tuple[str, ...] | None, limit: int = 0, held_out: float = 0.0
 ) -> Iterator[pa.Table]:
-    """The documents of the splits that exist, chunk by chunk; all documents where none has a split.
+    """The documents of the splits, chunk by chunk; all documents where none has a split and none is named.
 
     Args:
         store: storage options.
         source: the documents.
-        splits: those of ZSR and UR.
+        splits: those of ZSR and UR; None: those of `test` and `zeroshot` that exist.
         limit: at most so many documents of a split; 0 for all.
         held_out: the share that is looked at where no document has a split; 0 for all.
 
     Raises:
-        CorpusError: documents have splits, and none of these.
+        CorpusError: a split that is named does not exist; or documents have splits, but none of these.
     """
-    names: set[str] = set()
+    names: Counter[str] = Counter()
     for chunk in read_documents(store, source):
-        names.update(filter(None, chunk.documents["split"].unique().to_pylist()))
-    wanted = splits_there(names, splits)
+        names.update(filter(None, chunk.documents["split"].to_pylist()))
+    wanted = zero_shot_splits(names, splits)
     if names and not wanted:
-        raise CorpusError("none of the splits exists", got=list(splits), expected=", ".join(sorted(names)))
+        got = list(ZERO_SHOT_SPLITS if splits is None else splits)
+        raise CorpusError("none of the splits exists", got=got, expected=list_splits(names))
     taken: Counter[str | None] = Counter()
     first, *others = wanted or ("",)
     selection = Selection(first, tuple(others), 0.0 if names else held_out)

@@ -28,13 +28,13 @@ class Trial:
     Attributes:
         bundle: `OUT` or `OUT/<version>`, or "".
         source: the labelled documents.
-        splits: those of ZSR and UR.
+        splits: those of ZSR and UR, which must exist; None: those of `test` and `zeroshot` that do.
         limit: at most so many documents of a split; 0 for all.
     """
 
     bundle: str = ""
     source: SourceSettings = field(default_factory=SourceSettings)
-    splits: tuple[str, ...] = ("test", "zeroshot")
+    splits: tuple[str, ...] | None = None
     limit: int = 0
 
 

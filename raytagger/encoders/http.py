@@ -105,7 +105,7 @@ class HttpEncoder:
             raise self._wrong_request(answer)
         raise CorpusError(
             "the embeddings endpoint refuses a text",
-            got=f"HTTP {answer.status_code} {answer.text[:80]!r} for {texts[0][:80]!r}",
+            got=f"HTTP {answer.status_code} '{_one_line(answer.text, 80)}' for '{_one_line(texts[0], 80)}'",
             remedy="Shorten or mend the text, or raise the endpoint's limit.",
         )
 
@@ -126,10 +126,10 @@ class HttpEncoder:
                 ) from error
             if answer.status_code not in BUSY:
                 return answer
-            said = f"HTTP {answer.status_code} {self._url} {answer.text[:80]}"
+            said = f"HTTP {answer.status_code} {self._url} {_one_line(answer.text, 80)}".strip()
         raise RaytaggerError(
             f"the embeddings endpoint stayed busy over {TRIES} tries",
-            got=said.strip(),
+            got=said,
             remedy="See the server's log; lower encoder.batch_texts or cluster.workers if it is overloaded.",
         )
 
@@ -161,6 +161,10 @@ class HttpEncoder:
             remedy = f"Set {settings.key_variable} (encoder.key_variable) to the endpoint's key: it {known}."
         return SettingsError(
             f"the embeddings endpoint {self._url} refuses the request with HTTP {status}",
-            got=answer.text[:200],
+            got=_one_line(answer.text, 200),
             remedy=remedy,
         )
+
+
+def _one_line(text: str, characters: int) -> str:
+    return " ".join(text[:characters].split())

@@ -9,9 +9,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError
-
 from raytagger.cache import cache_folder
 from raytagger.errors import SettingsError
 from raytagger.store import Store, is_s3
@@ -52,6 +49,8 @@ def weights_digest(folder: str) -> str:
     Settings beside the model do not count.
     """
     if not Path(folder).is_dir():
+        from huggingface_hub import try_to_load_from_cache  # here and below: a model in a folder needs no hub
+
         # A name can get other weights; the commit, which the cached file's folder is called by, tells them apart.
         config = try_to_load_from_cache(folder, "config.json")
         return f"{folder}@{Path(config).parent.name}" if isinstance(config, str) else folder
@@ -124,6 +123,9 @@ def read_licence(folder: str) -> str:
     """The licence in the front matter of a model card, here or on the hub, or `unknown`."""
     card = Path(folder) / "README.md"
     if not Path(folder).is_dir():
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+
         try:
             card = Path(hf_hub_download(folder, "README.md"))
         except (OSError, ValueError, EntryNotFoundError):  # no card, no hub, or no name of the hub

@@ -6,7 +6,7 @@ probabilities  whether the probabilities of the tags shown come true
 evaluation     tags the documents part by part and sums up
 """
 
-from raytagger.evaluate.documents import Asked, Selection, gold_matrix, limited, select, splits_there, survey
+from raytagger.evaluate.documents import Asked, Selection, gold_matrix, limited, select, survey, zero_shot_splits
 from raytagger.evaluate.evaluation import Evaluation, evaluate, gather
 from raytagger.evaluate.yardstick import Yardstick
 
@@ -20,6 +20,6 @@ __all__ = [
     "gold_matrix",
     "limited",
     "select",
-    "splits_there",
     "survey",
+    "zero_shot_splits",
 ]

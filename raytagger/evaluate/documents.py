@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,11 +15,13 @@ from raytagger.bundle.trained import are_among, trained_hashes
 from raytagger.corpus import read_documents, select_splits
 from raytagger.corpus.cells import same_split
 from raytagger.corpus.limit import RejectLimit
-from raytagger.corpus.splits import HELD_OUT, held_out
+from raytagger.corpus.splits import HELD_OUT, ZERO_SHOT_SPLITS, held_out, list_splits, refuse_missing
 from raytagger.errors import CorpusError
 from raytagger.schema import BoolArray
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
+
+ZERO_SHOT_OPTION = "--zero-shot-split"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Asked:
 
     Attributes:
         split: the split of the ranking metrics; "" means `test` where documents have splits, else all.
-        zero_shot_splits: the splits of ZSR and UR; those that are absent are passed over.
+        zero_shot_splits: the splits of ZSR and UR, which must exist; None: those of `test` and `zeroshot` that do.
         group: the column by which the bootstrap draws documents; "" draws them one by one.
         limit: at most so many documents of each split, 0 for all.
         allow_trained: measure documents although the bundle was trained on all of them.
@@ -38,13 +40,18 @@ class Asked:
     """
 
     split: str = ""
-    zero_shot_splits: tuple[str, ...] = ("test", "zeroshot")
+    zero_shot_splits: tuple[str, ...] | None = None
     group: str = ""
     limit: int = 0
     allow_trained: bool = False
     held_out: float | None = None
     seed: int = 0
     details: bool = False
+
+    @property
+    def zero_shot(self) -> tuple[str, ...]:
+        """The splits of ZSR and UR that are looked for."""
+        return ZERO_SHOT_SPLITS if self.zero_shot_splits is None else self.zero_shot_splits
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,9 @@ class Survey:
     filtered: Counter[str | None] = field(default_factory=Counter)
 
     @property
-    def names(self) -> set[str]:
-        """The splits there are."""
-        return {name for name in self.documents if name is not None}
+    def names(self) -> dict[str, int]:
+        """The splits there are, and the documents of each."""
+        return {name: count for name, count in self.documents.items() if name is not None}
 
     def held_out(self, tagger: Tagger) -> float:
         """The share of these documents that the bundle's fit held out for want of splits; 0 where it did not."""
@@ -141,6 +148,9 @@ def select(found: Survey, asked: Asked, tagger: Tagger) -> Selection:
     """
     share = found.held_out(tagger) if asked.held_out is None else asked.held_out
     if share and (not asked.split or same_split(asked.split, HELD_OUT)):
+        refuse_missing(
+            asked.zero_shot_splits or (), {HELD_OUT: round(share * found.documents.total())}, ZERO_SHOT_OPTION
+        )
         return Selection("", (), share)
     if asked.split and not found.names:
         raise _without_splits(asked.split, share, bool(found.trained.total()))
@@ -155,10 +165,20 @@ def select(found: Survey, asked: Asked, tagger: Tagger) -> Selection:
             remedy="Evaluate on others, fit with source.holdout above 0, or measure them all the same by "
             "--allow-trained.",
         )
-    return Selection(split, splits_there(found.names, asked.zero_shot_splits))
+    return Selection(split, zero_shot_splits(found.names, asked.zero_shot_splits))
 
 
-def splits_there(names: set[str], asked: Sequence[str]) -> tuple[str, ...]:
+def zero_shot_splits(there: Mapping[str, int], asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The splits of ZSR and UR among those which documents have; None: those of the usual ones that there are.
+
+    Raises:
+        CorpusError: one that is asked for is not there.
+    """
+    refuse_missing(asked or (), there, ZERO_SHOT_OPTION)
+    return splits_there(there, ZERO_SHOT_SPLITS if asked is None else asked)
+
+
+def splits_there(names: Iterable[str], asked: Sequence[str]) -> tuple[str, ...]:
     """Those of the splits which documents have that are asked for, as `same_split` compares."""
     return tuple(name for name in sorted(names) if any(same_split(one, name) for one in asked))
 
@@ -176,19 +196,20 @@ def _without_splits(split: str, share: float, fitted_on_these: bool) -> CorpusEr
     return CorpusError(f"the split does not exist: no document has a split, and {why}", got=split, remedy=remedy)
 
 
-def find_split(names: set[str], asked: str) -> str:
+def find_split(names: Mapping[str, int], asked: str) -> str:
     """The split to measure on; "" where documents have none.
 
     Raises:
         CorpusError: there is no such split, or none is named and there is no `test`.
     """
-    asked = next(iter(splits_there(names, (asked,))), asked)
-    if asked and asked not in names:
-        raise CorpusError("the split does not exist", got=asked, expected=", ".join(sorted(names)))
-    if asked or not names:
-        return asked
+    if asked:
+        refuse_missing((asked,), names, "--split")
+        return splits_there(names, (asked,))[0]
+    if not names:
+        return ""
     if "test" not in names:
-        raise CorpusError("no split test", got=sorted(names), remedy="Name the split to measure on with --split.")
+        remedy = "Name the split to measure on with --split."
+        raise CorpusError("no split test", got=list_splits(names), remedy=remedy)
     return "test"
 
 

@@ -242,7 +242,7 @@ class Evaluation:
             "documents_per_s": self.n_tagged / self.tag_s,
             "share_cut": self.n_cut / self.n_tagged,
             "share_blank": self.n_blank / self.n_tagged,
-            "zero_shot_splits": list(asked.zero_shot_splits),
+            "zero_shot_splits": list(asked.zero_shot),
             "intervals": {name: family.interval(name, asked.seed) for name, family in families},
             "bundle": self.tagger.bundle_id,
             "compared": list(self.yardstick.bundles),

@@ -56,13 +56,17 @@ def fit_blend(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     check_blend(run)
     store, started = Store(run.storage), time.perf_counter()
     labels = read_source_labels(store, run.source)
-    places = list(run.blend.members) or [fit_inside(run, method, progress, say) for method in run.blend.methods]
+    methods = () if run.blend.members else run.blend.methods
+    inside = [fit_inside(run, method, progress, say) for method in methods]
+    places = list(run.blend.members) or [fitted.bundle for fitted in inside]
     names = _names(places, run)
     members = shared_encoders([load(place, store, run.encoder.device) for place in places])
     check_labels(labels, members, places)
     run = replace(run, source=shared_text_settings([member.manifest for member in members], run.source))
     check_cascade(run, members, names)
     report = CorpusReport(labels)
+    for fitted in inside:
+        report.add_refused(fitted.report)
     learnt = learn(run, store, labels, members, names, report, progress, say)
     version = _publish(run, store, places, learnt, report)
     trained, seconds = int(learnt.tagger.seen_L.sum()), time.perf_counter() - started

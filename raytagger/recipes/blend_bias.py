@@ -50,18 +50,32 @@ class Point(NamedTuple):
     Attributes:
         bias: tried.
         ndcg: nDCG@5 of all labels.
-        zsr: ZSR@10 of hidden labels.
+        recall: R@10 of all labels.
         error: calibration error of hidden labels among the first ten, of what is shown.
         seen_error: the same of seen labels.
+        zsr_D: ZSR@10 of hidden labels, group after group of them, nan for documents without any: float64.
+        document_D: which document each stands for.
         shown: the curve of `Panel.shown`.
     """
 
     bias: float
     ndcg: float | None
-    zsr: float | None
+    recall: float | None
     error: float | None
-    seen_error: float | None = None
+    seen_error: float | None
+    zsr_D: np.ndarray
+    document_D: np.ndarray
     shown: Curve | None = None
+
+    @property
+    def zsr(self) -> float | None:
+        """ZSR@10 of hidden labels."""
+        return _defined(metrics.mean_defined(self.zsr_D))
+
+    def gains(self, other: Point, seed: int) -> bool:
+        """Whether hidden labels are found more often than by another bias, beyond chance."""
+        found = metrics.paired_difference(self.zsr_D, other.zsr_D, self.document_D, seed=seed)
+        return found.low > 0
 
 
 class _Shown(NamedTuple):
@@ -116,20 +130,24 @@ def bias_curve(
     return [_point(both.gold, hidden, spread(unseen_J, labels), bias, most_error) for bias in biases]
 
 
-def choose_bias(curve: Sequence[Point], most_error: float, loss: float) -> float:
-    """The largest bias that costs at most `loss` of the nDCG@5 at bias 0, and at most `most_error` in calibration.
+def choose_bias(curve: Sequence[Point], most_error: float, loss: float, seed: int) -> float:
+    """The largest bias by which hidden labels gain, at a price that is allowed; 0 where there is none.
 
-    It is 0 where no hidden label could be measured.
+    The gain must be beyond the 95 % bootstrap interval. Its price is at most `loss` of the nDCG@5 and of the R@10
+    at bias 0, and at most `most_error` in calibration.
     """
-    start = curve[0].ndcg
-    if start is None or all(point.zsr is None for point in curve):
+    start = curve[0]
+    if start.ndcg is None or start.recall is None:
         return 0.0
     fits = [
-        point.bias
+        point
         for point in curve
-        if (point.ndcg or 0.0) >= start - loss and max(point.error or 0.0, point.seen_error or 0.0) <= most_error
+        if (point.ndcg or 0.0) >= start.ndcg - loss
+        and (point.recall or 0.0) >= start.recall - loss
+        and max(point.error or 0.0, point.seen_error or 0.0) <= most_error
     ]
-    return max(fits, default=0.0)
+    best = max(fits, key=lambda point: point.bias, default=start)
+    return best.bias if best.gains(start, seed) else 0.0
 
 
 def merged(both: Both, hidden_J: np.ndarray, unseen_J: np.ndarray, bias: float, k: int) -> Scores:
@@ -162,19 +180,25 @@ def _merged(seen: Scores, unseen: Scores, bias: float, k: int) -> Scores:
 def _point(
     gold: sp.csr_matrix, hidden: Sequence[_Hidden], unseen_L: np.ndarray, bias: float, most_error: float
 ) -> Point:
-    ndcg, zsr, parts = [], [], []
+    ndcg, recall, zsr, parts = [], [], [], []
     for one in hidden:
         scores = _merged(one.seen, one.unseen, bias, DEPTH)
         ndcg.append(metrics.mean_defined(metrics.ndcg_at(scores, gold, 5)))
+        recall.append(metrics.mean_defined(metrics.recall_at(scores, gold, 10)))
         zsr.append(metrics.zsr_at(scores, gold, one.hidden_L, 10))
         parts.append(_shown(scores, gold, one.hidden_L, unseen_L))
     pairs = _Shown(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     curve, errors = None, pairs.errors(pairs.chance_P)
     if errors[0] > most_error and pairs.hidden_P.sum() >= FEWEST_HIDDEN:
         curve, errors = pairs.curve(pairs.weight_P > 0), pairs.errors(pairs.held_out())
-    found = (metrics.mean_defined(np.array(ndcg)), metrics.mean_defined(np.concatenate(zsr)), *errors)
-    values = [None if np.isnan(value) else float(value) for value in found]
-    return Point(bias, *values, shown=curve)
+    means = (metrics.mean_defined(np.array(values)) for values in (ndcg, recall))
+    ndcg_mean, recall_mean, error, seen_error = map(_defined, (*means, *errors))
+    document_D = np.tile(np.arange(len(hidden[0].seen.label_BK)), len(hidden))
+    return Point(bias, ndcg_mean, recall_mean, error, seen_error, np.concatenate(zsr), document_D, curve)
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _shown(scores: Scores, gold: sp.csr_matrix, hidden_L: np.ndarray, unseen_L: np.ndarray) -> _Shown:

@@ -26,13 +26,15 @@ class Chosen(NamedTuple):
     """Documents with their texts.
 
     Attributes:
-        texts: of B documents.
+        ids: of B documents.
+        texts: of them.
         gold: bool CSR (B, L).
         validation_B: bool (B,), documents of the validation split.
         usual_B: bool (B,), training documents drawn at random.
         weight_B: float64 (B,), how many documents of the corpus each stands for where unseen labels are fitted.
     """
 
+    ids: list[str]
     texts: list[str]
     gold: sp.csr_matrix
     validation_B: np.ndarray
@@ -41,9 +43,9 @@ class Chosen(NamedTuple):
 
     def take(self, rows: np.ndarray) -> Chosen:
         """Some of them, int64 rows."""
-        texts = [self.texts[row] for row in rows]
+        ids, texts = ([values[row] for row in rows] for values in (self.ids, self.texts))
         gold = sp.csr_matrix(self.gold[rows])
-        return Chosen(texts, gold, self.validation_B[rows], self.usual_B[rows], self.weight_B[rows])
+        return Chosen(ids, texts, gold, self.validation_B[rows], self.usual_B[rows], self.weight_B[rows])
 
 
 def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress) -> Read:
@@ -60,7 +62,8 @@ def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, pr
     if not len(validation_N):
         raise CorpusError(
             "no validation document",
-            got=f"{len(read.hash_N)} documents, none of the validation split with a label of the label set",
+            got=f"{len(read.hash_N):,} documents, none of the validation split with a label of the label set; "
+            f"splits: {report.told_splits()}",
             remedy="Check source.validation_split; members must not have been trained on these documents.",
         )
     return read._replace(validation_N=validation_N)
@@ -108,12 +111,14 @@ def choose_documents(run: FitRun, store: Store, labels: LabelSet, surveyed: Read
     has_N = np.asarray(surveyed.gold[:, pseudo_J].sum(axis=1)).ravel() > 0
     held = _sample(surveyed.train_N[has_N[surveyed.train_N]], HELD_AT_MOST, rng)
     rows = np.unique(np.concatenate([validation, usual, held]))
-    texts, position, wanted = [], 0, set(rows.tolist())
+    found, position, wanted = dict[str, str](), 0, set(rows.tolist())
     for part in read_training(run, store, labels, CorpusReport(labels), silent):
-        texts += [text for row, text in enumerate(part.texts, position) if row in wanted]
+        here = enumerate(zip(part.ids, part.texts, strict=True), position)
+        found |= dict(document for row, document in here if row in wanted)
         position += len(part.texts)
     return Chosen(
-        texts,
+        list(found),
+        list(found.values()),
         sp.csr_matrix(surveyed.gold[rows]),
         np.isin(rows, validation),
         np.isin(rows, usual),

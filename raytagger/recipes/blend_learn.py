@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger
 from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger, usual_scores
+from raytagger.bundle.features import join_rows
 from raytagger.bundle.panel import Panel, spread
 from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
 from raytagger.corpus import LabelSet
@@ -92,14 +93,13 @@ def learn(
     usable_L = labels.predictable_L
     pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
     chosen, sample = _sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
+    validation = _of(int(chosen.validation_B.sum()), len(surveyed.validation_N))
     say(
-        f"{int(chosen.validation_B.sum()):,} validation documents; {len(pseudo_J)} seen labels stand in for "
-        f"unseen ones on {len(chosen.texts):,} documents"
+        f"{validation} validation documents; {len(pseudo_J)} seen labels stand in for unseen ones on "
+        f"{len(chosen.texts):,} documents"
     )
     draft = _draft(run, labels, members, names, count_L)
-    limit = RejectLimit(run.source, report.n_documents)
-    chosen, slabs = _encode(draft, chosen, sample, limit, progress)
-    report.rejects.update(limit.rejected)
+    chosen, slabs = _encode(draft, chosen, sample, report, progress)
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
     unseen_J = np.flatnonzero(usable_L & (count_L == 0))
     draft = replace(draft, samples=slabs[0].members)
@@ -110,9 +110,10 @@ def learn(
     asked, most = run.blend.unseen_bias, run.blend.most_error
     curve = bias_curve(fit.both, pseudo_J, unseen_J, most, sorted({*BIASES, asked or 0.0}))
     measured = fit.guessed.odds_DC is not None
-    usual = choose_bias(curve, most, run.blend.seen_loss) if measured else 0.0
+    usual = choose_bias(curve, most, run.blend.seen_loss, run.train.seed) if measured else 0.0
     bias = usual if asked is None else asked
-    fit = fit._replace(panel=fit.panel._replace(shown=_at(curve, bias).shown))
+    if len(unseen_J):  # where all labels are trained, none is raised and what is shown needs no other curve
+        fit = fit._replace(panel=fit.panel._replace(shown=_at(curve, bias).shown))
     say(f"unseen bias {bias:.2f}: {_line(_at(curve, bias))}; without it {_line(_at(curve, 0.0))}")
     cheap, saving = _cascade(run, material, fit, bias, say)
     kept = _thresholds(run, material, fit, bias)
@@ -169,24 +170,24 @@ def _draft(
 
 
 def _encode(
-    draft: BlendTagger, chosen: Chosen, sample: int, limit: RejectLimit, progress: Progress
+    draft: BlendTagger, chosen: Chosen, sample: int, report: CorpusReport, progress: Progress
 ) -> tuple[Chosen, list[BlendFeatures]]:
     """Features in slabs, the sample first, and their documents: those that cannot be encoded are rejects.
 
     Raises:
         RejectsError: these are more than the limit allows.
     """
-    good, slabs = list[int](), list[BlendFeatures]()
+    good, slabs, limit = list[int](), list[BlendFeatures](), RejectLimit(draft.run.source, report.n_documents)
     for start, stop in pairwise([0, *range(sample, len(chosen.texts), SAMPLE), len(chosen.texts)]):
         texts = chosen.texts[start:stop]
         encoded = tag_bisecting(lambda some: (draft.encode(some), 0), texts)
         for bad in encoded.rejected:
-            limit.reject(f"{texts[bad.row][:80]!r}", bad.reason, bad.error)
+            limit.reject(chosen.ids[start + bad.row], bad.reason, bad.error)
         limit.check()
-        rows = encoded.rows
-        # A slab is one piece: that of the sample tells the usual scores.
-        slabs += encoded.parts if not encoded.rejected else [draft.encode([texts[row] for row in rows])]
-        good += [start + row for row in rows]
+        report.refuse({chosen.ids[start + bad.row]: bad.reason for bad in encoded.rejected})
+        if encoded.parts:  # a slab is one piece: that of the sample tells the usual scores
+            slabs.append(join_rows(encoded.parts))
+        good += [start + row for row in encoded.rows]
         progress("blending", stop)
     return chosen.take(np.array(good, np.int64)), slabs
 
@@ -344,7 +345,14 @@ def _facts(
         "members": members,
         "unseen_bias": bias,
         "curve": [
-            {"bias": one.bias, "nDCG@5": one.ndcg, "ZSR@10": one.zsr, "ECE_unseen": one.error} for one in curve
+            {
+                "bias": one.bias,
+                "nDCG@5": one.ndcg,
+                "R@10": one.recall,
+                "ZSR@10": one.zsr,
+                "ECE_unseen": one.error,
+            }
+            for one in curve
         ],
         "shown": "as ranked" if fit.panel.shown is None else "calibrated anew",
         "joined": {"way": _named(fit.joined.way, draft.names), "nDCG@5": _all_named(fit.joined.ndcg, draft.names)},
@@ -365,9 +373,15 @@ def _speed(member: Tagger, texts: list[str]) -> float:
 
 def _tell(fit: _Fit, names: Sequence[str], say: Callable[[str], None]) -> None:
     found = ", ".join(f"{_named(way, names)} {100 * value:.1f}" for way, value in fit.joined.ndcg.items() if value)
-    say(f"seen labels, nDCG@5: {found}; taken: {_named(fit.joined.way, names)}")
+    offsets = ", with offsets of labels" if fit.joined.offset_L.any() else ""
+    say(f"seen labels, nDCG@5: {found}; taken: {_named(fit.joined.way, names)}{offsets}")
     found = ", ".join(f"{_named(way, names)} {100 * value:.1f}" for way, value in fit.guessed.hit.items())
     say(f"unseen labels, UR@1 and 5: {found or 'nothing to measure'}; taken: {_named(fit.guessed.way, names)}")
+
+
+def _of(part: int, whole: int) -> str:
+    """How many of how many, where they are not all."""
+    return f"{part:,}" if part == whole else f"{part:,} of {whole:,}"
 
 
 def _named(way: str, names: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ def read_features(
     store: Store,
     labels: LabelSet,
     weigh: TfIdf,
-    encode: Callable[[list[str]], Embedded] | None,
+    encode: Callable[[list[str], list[str]], Embedded] | None,
     report: CorpusReport,
     progress: Progress,
 ) -> Features:
@@ -96,19 +96,21 @@ def read_features(
         CorpusError: no training document has a label of the label set.
     """
     terms: list[sp.csr_matrix] = []
+    ids: list[str] = []
     texts: list[str] = []
     collected = Collected()
     for part in read_training(run, store, labels, report, progress):
         terms.append(weigh.transform(part.texts))
         collected.add(part)
         if encode is not None:
+            ids += part.ids
             texts += part.texts
     read = collected.read(run, len(labels))
     check_trainable(read, report)
     doc_NV = sp.csr_matrix(sp.vstack(terms, format="csr"), dtype=np.float32)
     doc_NE, good = None, np.arange(len(read.hash_N))
     if encode is not None:
-        vector_GE, good = encode(texts)
+        vector_GE, good = encode(ids, texts)
         doc_NE = np.zeros((len(texts), vector_GE.shape[1]), np.float32)
         doc_NE[good] = vector_GE
     every_N, validation_N = (np.intersect1d(rows, good) for rows in (read.train_N, read.validation_N))

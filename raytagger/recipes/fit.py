@@ -10,8 +10,8 @@ import numpy as np
 
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import load, text_settings
-from raytagger.corpus import read_documents
-from raytagger.errors import SettingsError
+from raytagger.corpus import check_training_splits, read_documents
+from raytagger.errors import RaytaggerError, SettingsError
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, warnings_of
 from raytagger.settings import FitRun
@@ -36,9 +36,12 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
 
     Raises:
         SettingsError: the method is unknown.
+        CorpusError: a split that the run names is not there.
     """
+    if run.source.documents:
+        check_training_splits(Store(run.storage), run.source)
     fitted = run_recipe(run, progress, say)
-    share_blank, refused = _try_out(run, join(fitted.bundle, fitted.version))
+    share_blank, refused = _tried(run, join(fitted.bundle, fitted.version))
     warnings = (*warnings_of(run, fitted), *refused)
     for line in warnings:
         say(f"warning: {line}")
@@ -50,6 +53,15 @@ def run_recipe(run: FitRun, progress: Progress, say: Callable[[str], None]) -> F
     if run.method not in METHODS:
         raise SettingsError("method", got=run.method, expected=", ".join(METHODS))
     return METHODS[run.method].load()(run, progress, say)
+
+
+def _tried(run: FitRun, bundle: str) -> tuple[float | None, tuple[str, ...]]:
+    """As `_try_out`; whatever fails there is a warning too, since the bundle is published already."""
+    try:
+        return _try_out(run, bundle)
+    except Exception as error:  # noqa: BLE001 - an error would say that the fit has failed
+        told = str(error) if isinstance(error, RaytaggerError) else f"{type(error).__name__}: {error}"
+        return None, (f"the bundle is published, but could not be tried on documents: {told}",)
 
 
 def _try_out(run: FitRun, bundle: str) -> tuple[float | None, tuple[str, ...]]:

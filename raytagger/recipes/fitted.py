@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,7 +130,10 @@ def bank_of(run: FitRun) -> str:
 
 
 def embed_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet, progress: Progress) -> Banked:
-    """Label embeddings through the bank; only texts that it does not know are encoded."""
+    """Label embeddings through the bank; only texts that it does not know are encoded.
+
+    Retired labels have theirs too: a newer label set may make them active again without an encoder.
+    """
     bank = LabelBank(store, bank_of(run))
     prompt = run.labels.prompt
 
@@ -160,16 +163,29 @@ class Embedded(NamedTuple):
 
 
 def embed_documents(
-    run: FitRun, store: Store, encoder: Encoder, texts: Sequence[str], report: CorpusReport, progress: Progress
+    run: FitRun,
+    store: Store,
+    encoder: Encoder,
+    documents: Mapping[str, str],
+    report: CorpusReport,
+    progress: Progress,
 ) -> Embedded:
     """Document embeddings through the bank, as labels' are; what the encoder refuses is a reject, as in `tag`.
+
+    Args:
+        run: source, encoder, and where the bank is.
+        store: storage options.
+        encoder: of documents.
+        documents: ids and texts.
+        report: counts the rejects.
+        progress: told of texts that were encoded.
 
     Raises:
         RejectsError: it refuses more than `source.max_reject_share` allows.
     """
     bank, prompt = LabelBank(store, bank_of(run)), run.encoder.prompt
     limit = RejectLimit(run.source, report.n_documents)
-    prompted, refused = [prompt + text for text in texts], set[str]()
+    prompted, refused = [prompt + text for text in documents.values()], dict[str, str]()
     missing = bank.missing(prompted, encoder.identity)
     encoder = loaded(encoder) if missing else encoder  # that it cannot be loaded is no document's fault
     for start in range(0, len(missing), SLAB_TEXTS):
@@ -178,12 +194,14 @@ def embed_documents(
         if encoded.rows:
             good = [prompt + slab[row] for row in encoded.rows]
             bank.add(good, encoder.identity, np.concatenate(encoded.parts))
-        for bad in encoded.rejected:
-            refused.add(prompt + slab[bad.row])
-            limit.reject(f"{slab[bad.row][:80]!r}", bad.reason, bad.error)
+        bad = {prompt + slab[found.row]: found for found in encoded.rejected}
+        for doc_id, text in zip(documents, prompted, strict=True) if bad else ():
+            if text in bad:  # texts that are alike are encoded once
+                refused[doc_id] = bad[text].reason
+                limit.reject(doc_id, bad[text].reason, bad[text].error)
         limit.check("What was encoded is kept.")
         progress("document bank", start + len(slab), len(missing))
-    report.rejects.update(limit.rejected)
-    good = np.array([row for row, text in enumerate(prompted) if text not in refused], np.int64)
+    report.refuse(refused)
+    good = np.array([row for row, doc_id in enumerate(documents) if doc_id not in refused], np.int64)
     found = bank.embed([prompted[row] for row in good], encoder.identity, lambda _: np.zeros((0, 0), np.float32))
     return Embedded(found.vector_LD, good)

@@ -54,14 +54,14 @@ class Counts:
         count_L: int64 (L,), training documents of each label.
         terms: of the training documents.
         hashes: uint64, of their ids.
-        texts: of the first of them, to measure an index with.
+        texts: of the first of them by id, to measure an index with.
     """
 
     report: CorpusReport
     count_L: np.ndarray
     terms: TermCounts = field(default_factory=TermCounts)
     hashes: list[np.ndarray] = field(default_factory=lambda: [np.zeros(0, np.uint64)])
-    texts: list[str] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
 
     @property
     def hash_N(self) -> np.ndarray:
@@ -138,24 +138,26 @@ def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> C
         if now and not has_splits:  # none of the documents counted so far is for training
             has_splits, counts = True, Counts(counts.report, np.zeros(len(labels), np.int64))
         counts.hashes.append(hash_ids(training["doc_id"].to_pylist()))
-        counts.texts += training["text"].slice(0, QUERIES_AT_MOST - len(counts.texts)).to_pylist()
+        some = training.slice(0, QUERIES_AT_MOST - len(counts.texts))
+        counts.texts |= zip(some["doc_id"].to_pylist(), some["text"].to_pylist(), strict=True)
         if uses_terms(run.search.kind):
             counts.terms.add(training["text"].to_pylist())
         for known in trainable_gold(labels, training["labels"].to_pylist(), counts.report):
             counts.count_L[known] += 1
         read += len(chunk.documents)
         progress("counting", read)
-    _check_counts(counts)
+    _check_counts(counts, run.source.train_split)
     if run.search.kind == "popularity" or has_labels or counts.report.hint:
         _check_gold(counts)
     return counts
 
 
-def _check_counts(counts: Counts) -> None:
+def _check_counts(counts: Counts, train_split: str) -> None:
     if not len(counts.hash_N):
         raise CorpusError(
             "no document to train on",
-            got=f"{counts.report.n_documents} documents, splits {sorted(filter(None, counts.report.splits))}",
+            got=f"{counts.report.n_documents:,} documents: {counts.report.told_splits()}",
+            expected=f"documents of the split {train_split}",
             remedy="Check source.train_split.",
         )
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from raytagger.progress import Progress
 from raytagger.recipes.fit import run_recipe
-from raytagger.recipes.fitted import bank_of, index_warnings
+from raytagger.recipes.fitted import Fitted, bank_of, index_warnings
 from raytagger.settings import FitRun
 from raytagger.store import join
 
 INSIDE = {"xrlinear": "mean", "frozen": "mean", "ofde": "dense"}  # each with its usual search kind
 
 
-def fit_inside(run: FitRun, method: str, progress: Progress, say: Callable[[str], None]) -> str:
-    """Fits a method with a run's settings; gives the place of its bundle, within the run's.
+def fit_inside(run: FitRun, method: str, progress: Progress, say: Callable[[str], None]) -> Fitted:
+    """Fits a method with a run's settings; its bundle lies within the run's.
 
     Label embeddings are kept in the run's own bank. What an earlier attempt has made is found by its own recipe.
     """
@@ -31,4 +31,4 @@ def fit_inside(run: FitRun, method: str, progress: Progress, say: Callable[[str]
     for line in index_warnings(own, fitted):  # all others are those of the run around it
         say(f"warning: {method}: {line}")
     say(f"{method}: {fitted.line()}")
-    return place
+    return fitted

@@ -18,17 +18,18 @@ from raytagger.errors import CorpusError
 from raytagger.progress import Progress
 from raytagger.schema import BoolArray
 from raytagger.settings import FitRun, SourceSettings
-from raytagger.store import Store
+from raytagger.store import Store, absolute
 
 VALIDATION_SHARE = 0.05  # of the training documents where no validation split exists
 
 
 class Part(NamedTuple):
-    """Some documents: texts, known gold labels in ascending order, splits, and hashed ids.
+    """Some documents: ids, texts, known gold labels in ascending order, splits, and hashed ids.
 
     `has_splits`: some document of the corpus has a split, as far as it has been read.
     """
 
+    ids: list[str]
     texts: list[str]
     gold: list[list[int]]
     split: list[str | None]
@@ -90,8 +91,8 @@ def read_training(
         report.add(chunk)
         wanted, has_splits = select_training(chunk.documents, run.source, named, has_splits)
         gold = trainable_gold(labels, wanted["labels"].to_pylist(), report)
-        hash_B = hash_ids(wanted["doc_id"].to_pylist())
-        yield Part(wanted["text"].to_pylist(), gold, wanted["split"].to_pylist(), hash_B, has_splits)
+        ids, texts = wanted["doc_id"].to_pylist(), wanted["text"].to_pylist()
+        yield Part(ids, texts, gold, wanted["split"].to_pylist(), hash_ids(ids), has_splits)
         read += len(chunk.documents)
         progress("reading", read)
 
@@ -117,7 +118,8 @@ def check_trainable(read: Read, report: CorpusReport) -> None:
     if not read.has_label_N[read.train_N].any():
         raise CorpusError(
             "no document to train on",
-            got=f"{len(read.train_N)} documents of the training split, none with a label that may be trained",
+            got=f"{len(read.train_N):,} documents of the training split, none with a label that may be trained; "
+            f"splits: {report.told_splits()}",
             expected="documents with labels of the label set that are not marked seen = false",
             remedy=report.hint or "Check source.train_split, and that documents and labels name the same ids.",
         )
@@ -147,14 +149,14 @@ def to_matrix(gold: list[list[int]], labels: int) -> sp.csr_matrix:
 
 
 def corpus_files(run: FitRun, store: Store) -> list[tuple[str, int, str]]:
-    """Names, sizes and times of the corpus's files, for fingerprints."""
+    """Places, sizes and times of the corpus's files, for fingerprints."""
     documents = list_documents(store, run.source)
-    return [(entry.uri, entry.size, entry.stamp) for entry in (*documents, *pair_files(store, documents))]
+    return [(absolute(entry.uri), entry.size, entry.stamp) for entry in (*documents, *pair_files(store, documents))]
 
 
 def source_of_key(run: FitRun) -> SourceSettings:
     """How documents are read, for fingerprints; the label set has one of its own, wherever its file lies."""
-    return replace(run.source, labels="")
+    return replace(run.source, documents=absolute(run.source.documents), labels="")
 
 
 def corpus_bytes(run: FitRun, store: Store) -> int:

@@ -137,6 +137,7 @@ class Workshop:
         read.save(folder)
         self.report.save(folder)
 
-    def _embed(self, encoder: Encoder, texts: list[str]) -> Embedded:
+    def _embed(self, encoder: Encoder, ids: list[str], texts: list[str]) -> Embedded:
         """Document vectors are kept by text hash as label vectors are."""
-        return embed_documents(self.run, self.store, encoder, texts, self.report, self.progress)
+        documents = dict(zip(ids, texts, strict=True))
+        return embed_documents(self.run, self.store, encoder, documents, self.report, self.progress)

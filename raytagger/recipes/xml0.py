@@ -94,13 +94,16 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     check_xml0(run)
     store, started = Store(run.storage), time.perf_counter()
     labels = read_source_labels(store, run.source)
-    place = run.xml0.base or fit_inside(run, run.xml0.base_method, progress, say)
+    inside = None if run.xml0.base else fit_inside(run, run.xml0.base_method, progress, say)
+    place = inside.bundle if inside else run.xml0.base
     base = load(place, store, run.encoder.device)
     _check_base(labels, base, place)
     run = replace(run, source=text_settings(base.manifest, run.source))
     job = Job(run, store, labels, CorpusReport(labels), progress, say)
     surveyed = survey(run, store, labels, job.report, progress)
     refuse_trained(run, {run.xml0.base: base} if run.xml0.base else {}, surveyed, job.report)
+    if inside:
+        job.report.add_refused(inside.report)
     gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
     pseudo_J = draw_hidden(gold, base.train_count_L, labels.predictable_L, run.train.seed)
     encoder = _make_encoder(job, surveyed, base, pseudo_J)
@@ -220,7 +223,8 @@ def _weigh(job: Job, draft: Xml0Tagger, surveyed: Read, pseudo_J: np.ndarray) ->
     """The tagger with its probabilities and weight."""
     run = replace(job.run, blend=replace(job.run.blend, documents=0))  # no training document without a hidden label
     documents = choose_documents(run, job.store, job.labels, surveyed, pseudo_J)
-    vector_GE, good = embed_documents(run, job.store, draft.encoder, documents.texts, job.report, job.progress)
+    texts = dict(zip(documents.ids, documents.texts, strict=True))
+    vector_GE, good = embed_documents(run, job.store, draft.encoder, texts, job.report, job.progress)
     documents, read = documents.take(good), Embedded(vector_GE, np.zeros(len(good), bool))  # cuts are not kept
     features = draft.encode_read(documents.texts, read)
     known = Known(features, documents.gold, documents.validation_B, documents.weight_B)

@@ -137,7 +137,7 @@ class BlendSettings:
     documents: int = 1500  # training documents, drawn at random, by which unseen labels are calibrated
     unseen_bias: float | None = None  # how far unlikely unseen labels are raised; unset: chosen on validation
     most_error: float = 0.06  # calibration error that the chosen bias may leave
-    seen_loss: float = 0.01  # nDCG@5 on validation documents that the chosen bias may cost
+    seen_loss: float = 0.01  # nDCG@5, and R@10, on validation documents that the chosen bias may cost
     cascade: bool = False  # ask members with an encoder only about documents whose ranking would gain
     cascade_loss: float = 0.002  # nDCG@5 on validation documents that skipping them may cost
 
@@ -173,7 +173,7 @@ class ThresholdSettings:
 class ClusterSettings:
     """What a run takes of the cluster."""
 
-    workers: int = 0  # tagging processes; 0: as many as the cluster's CPUs (or GPUs) carry
+    workers: int = 0  # tagging processes of one CPU or GPU each; 0: as many as the cluster carries, and grows to
     use_gpu: bool = False
     chunk_documents: int = 1024  # documents that are tagged and written as one unit
     small_bytes: int = 20_000_000  # smaller input goes without Ray where no cluster is named; 0: never

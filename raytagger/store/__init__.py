@@ -3,7 +3,7 @@
 from raytagger.store.files import FileEntry, Store, absolute, at_once, is_s3, join, parent
 from raytagger.store.lock import locked
 from raytagger.store.manifest import check_files, read_manifest, write_manifest
-from raytagger.store.places import placed
+from raytagger.store.places import placed, without_places
 from raytagger.store.writable import check_writable
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "locked",
     "parent",
     "placed",
+    "without_places",
     "read_manifest",
     "write_manifest",
 ]

@@ -7,9 +7,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pyarrow.fs as arrow_fs
-from botocore.config import Config
 
 from raytagger.errors import StoreError
 from raytagger.settings import StorageSettings
@@ -51,6 +49,9 @@ def s3_filesystem(settings: StorageSettings) -> arrow_fs.S3FileSystem:
 @lru_cache(maxsize=8)
 def s3_client(settings: StorageSettings) -> Any:
     """The client of boto3, for what pyarrow cannot do: conditional writes."""
+    import boto3  # here and below: whoever works on a local disk does not pay for it
+    from botocore.config import Config
+
     # A session of its own: boto3's default one is not safe when threads make their first client at once.
     return boto3.Session().client(
         "s3",
@@ -70,6 +71,8 @@ def delta_options(settings: StorageSettings) -> dict[str, str]:
     Raises:
         StoreError: no credentials are found.
     """
+    import boto3
+
     credentials = boto3.Session().get_credentials()
     if credentials is None:
         raise StoreError(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from raytagger.settings.parse import PLACES as PARTS
 from raytagger.store.files import absolute
 
 Run = TypeVar("Run")
@@ -19,6 +20,7 @@ PLACES = {
     "output": ("bundle",),
 }
 MODELS = {"encoder": "path", "labels": "encoder"}  # a folder, or a name on the hub
+MEMBERS = {"blend": ("members",)}  # read by the driver alone, and copied into the bundle
 
 
 def placed(run: Run) -> Run:
@@ -40,3 +42,14 @@ def placed(run: Run) -> Run:
     for part, name in MODELS.items():
         change(part, name, only_folders=True)
     return replace(run, **parts)  # pyright: ignore[reportCallIssue, reportArgumentType] - a run is a dataclass
+
+
+def without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a manifest but for where its run worked, and where data and models lay: for fingerprints."""
+    kept: dict[str, Any] = {}
+    for part, values in settings.items():
+        if part not in PARTS:
+            left_out = {*PLACES.get(part, ()), MODELS.get(part), *MEMBERS.get(part, ())}
+            is_part = isinstance(values, dict)
+            kept[part] = {n: v for n, v in values.items() if n not in left_out} if is_part else values
+    return kept

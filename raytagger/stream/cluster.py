@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,10 @@ from raytagger.settings import ClusterSettings
 from raytagger.stream.address import check_address
 
 LOCAL_CPUS_AT_LEAST = 4  # logical: readers and workers must be able to stand beside each other on a small machine
-READERS, READER_CPUS = 2, 0.5
+READERS = 2
+# What is left of each CPU is for readers, which wait for storage most of the time: workers never keep them all out.
+WORKER_CPUS, READER_CPUS = 0.99, 0.005
+IN_FLIGHT = 2  # units that a worker holds: the next one is there when it has done the first
 STARTS, LATE = 4, "timed out during startup"
 
 
@@ -98,15 +102,35 @@ def one_row_blocks() -> Iterator[None]:
 
 
 def share_out(cluster: ClusterSettings) -> tuple[int, dict[str, Any]]:
-    """How many workers, and what each takes; a reader must always find room beside them."""
+    """How many workers there are, and what each takes, which is the same on every cluster.
+
+    There are `cluster.workers`, or as many as the cluster carries as it is now, one at least.
+    """
     total = ray.cluster_resources()
     if cluster.use_gpu:
         return cluster.workers or max(int(total.get("GPU", 0)), 1), {"num_gpus": 1}
-    cpus = total.get("CPU", 1.0)
-    alone = len([node for node in ray.nodes() if node["Alive"]]) == 1
-    # Logical CPUs may be more than there are; workers beyond the real ones would only crowd each other.
-    workers = cluster.workers or max(int(min(cpus, os.cpu_count() or 1) if alone else cpus), 1)
-    return workers, {"num_cpus": min(1.0, (cpus - READER_CPUS) / workers)}
+    cpus = int(total.get("CPU", 0))
+    if len([node for node in ray.nodes() if node["Alive"]]) == 1:
+        # Logical CPUs may be more than there are; workers beyond the real ones would only crowd each other.
+        cpus = min(cpus, os.cpu_count() or 1)
+    return cluster.workers or max(cpus, 1), {"num_cpus": WORKER_CPUS}
+
+
+def worker_pool(cluster: ClusterSettings, most: int | None = None) -> ray.data.ActorPoolStrategy:
+    """As many workers as are named; or those that the cluster carries now, and more where it grows.
+
+    A cluster that scales with its load may have no CPU at all before it has work.
+
+    Args:
+        cluster: of the run.
+        most: workers that there is work for.
+    """
+    now = min(share_out(cluster)[0], most or sys.maxsize)
+    if cluster.workers:
+        return ray.data.ActorPoolStrategy(size=now, max_tasks_in_flight_per_actor=IN_FLIGHT)
+    return ray.data.ActorPoolStrategy(
+        min_size=1, initial_size=now, max_size=most, max_tasks_in_flight_per_actor=IN_FLIGHT
+    )
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from raytagger.corpus import list_documents
-from raytagger.corpus.splits import select_training
+from raytagger.corpus import find_splits, list_documents
+from raytagger.corpus.splits import list_splits, select_training
 from raytagger.errors import CorpusError
 from raytagger.progress import Progress, silent
 from raytagger.settings import FitRun
@@ -44,10 +44,12 @@ def count_terms(run: FitRun, progress: Progress = silent) -> TermCounts:
             total = total.joined(part)
             progress("counting", read)
     if not total.counts.texts:
+        there = find_splits(Store(run.storage), run.source, (run.source.train_split,))
         raise CorpusError(
             "no document to count",
             got=run.source.documents,
-            remedy=f"Check the files, and that some document has the split {run.source.train_split}.",
+            expected=f"documents of the split {run.source.train_split}; there are {list_splits(there)}",
+            remedy="Check source.train_split, and the files.",
         )
     return total.counts
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import ray.data
 
 from raytagger.settings import FitRun
-from raytagger.stream.cluster import READER_CPUS, READERS, one_row_blocks, own_errors
+from raytagger.stream.cluster import READER_CPUS, READERS, WORKER_CPUS, one_row_blocks, own_errors
 from raytagger.stream.count import Part, Texts, read_texts
 from raytagger.stream.on_ray import groups_of
 from raytagger.stream.reading import Files
@@ -38,7 +38,9 @@ def count_parts(run: FitRun, files: Files) -> Iterator[Part]:
     units = groups_of(files).map_batches(
         _Reader(run, files), batch_size=1, batch_format="pyarrow", num_cpus=READER_CPUS, compute=readers
     )
-    counts = units.map_batches(_Counter(run), batch_size=COUNTED, batch_format="pyarrow", compute=counters)
+    counts = units.map_batches(
+        _Counter(run), batch_size=COUNTED, batch_format="pyarrow", num_cpus=WORKER_CPUS, compute=counters
+    )
     merged = counts.map_batches(_merge, batch_size=MERGED, batch_format="pyarrow", num_cpus=MERGER_CPUS)
     with one_row_blocks(), own_errors("no worker can count the corpus"):
         for row in merged.iter_rows():

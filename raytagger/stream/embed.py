@@ -74,7 +74,7 @@ def fill_bank(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     Args:
         run: `source.labels`, `labels`, `encoder`, `cluster`, `storage`, and `output.bundle` or `labels.bank`.
         progress: told of encoded texts.
-        say: told of what takes long before the first text.
+        say: told of what takes long, and why.
 
     Raises:
         SettingsError: no labels or no place are named, or the encoder cannot be loaded.
@@ -122,6 +122,7 @@ class Here:
 
     job: EmbedJob
     encoder: Encoder
+    say: Callable[[str], None]
 
     @property
     def licence(self) -> str:
@@ -131,7 +132,7 @@ class Here:
     def embed(self, texts: list[str]) -> Iterator[Report]:
         """Encodes and stores texts; a report a slab. The same command, run again, finds a text that was fatal."""
         notes = Notes(Store(self.job.storage), join(self.job.bank, f"{self.job.identity}.begun"))
-        embedder = SlabEmbedder(self.job, loaded(self.encoder), notes)
+        embedder = SlabEmbedder(self.job, loaded(self.encoder), notes, self.say)
         try:
             for slab in cut_slabs(texts, 1):
                 with notes.of_deaths_only(slab.name):
@@ -143,7 +144,7 @@ class Here:
 def _workers(job: EmbedJob, run: FitRun, say: Callable[[str], None]) -> Here | OnRay:
     if not ray_is_up():
         encoder = lazy_encoder(job.encoder, Store(job.storage), partial(place_encoder, job))
-        return Here(replace(job, identity=encoder.identity), encoder)
+        return Here(replace(job, identity=encoder.identity), encoder, say)
     from raytagger.stream.embed_on_ray import OnRay
 
     return OnRay.ask(job, run.cluster, say)
@@ -170,7 +171,8 @@ def _refusal(failures: list[Failure], labels: LabelSet) -> CorpusError:
     named = ", ".join(first[failure.text] for failure in failures[:3])
     broken = len(failures) >= MOST_BAD
     return CorpusError(
-        f"{len(failures)} label texts cannot be encoded{', and the run was given up' if broken else ''}",
+        f"{len(failures)} label text{'s' * (len(failures) > 1)} cannot be encoded"
+        f"{', and the run was given up' if broken else ''}",
         got=f"{named}{', …' if len(failures) > 3 else ''}; the first: {failures[0].error}",
         remedy="Mend or remove these labels and run again; all other labels stay in the bank.",
     )

@@ -16,7 +16,7 @@ from raytagger.encoders import lazy_encoder
 from raytagger.errors import SettingsError
 from raytagger.settings import ClusterSettings
 from raytagger.store import Store
-from raytagger.stream.cluster import one_row_blocks, own_errors, share_out
+from raytagger.stream.cluster import one_row_blocks, own_errors, share_out, worker_pool
 from raytagger.stream.on_ray import RemoteLedger, start_ledger
 from raytagger.stream.slabs import EmbedJob, Failure, Report, Slab, SlabEmbedder, cut_slabs, place_encoder
 
@@ -58,7 +58,7 @@ class OnRay:
                 fn_constructor_args=(self.job, start_ledger()),
                 batch_size=1,
                 batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(size=min(workers, len(slabs)), max_tasks_in_flight_per_actor=2),
+                compute=worker_pool(self.cluster, len(slabs)),
                 **resources,
             )
             for row in reports.iter_rows():

@@ -12,7 +12,7 @@ import ray
 import ray.data
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raytagger.stream.cluster import READER_CPUS, READERS, one_row_blocks, own_errors, share_out
+from raytagger.stream.cluster import READER_CPUS, READERS, one_row_blocks, own_errors, share_out, worker_pool
 from raytagger.stream.job import TagJob
 from raytagger.stream.reading import Files, Unit, read_units
 from raytagger.stream.stage import UnitTagger
@@ -29,13 +29,13 @@ def tag_units(job: TagJob, files: Files, finished: frozenset[str]) -> Iterator[D
             num_cpus=READER_CPUS,
             compute=ray.data.TaskPoolStrategy(size=min(READERS, len(files.groups))),
         )
-        workers, resources = share_out(job.cluster)
+        _, resources = share_out(job.cluster)
         markers = units.map_batches(
             TagStage,
             fn_constructor_args=(job, start_ledger()),
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+            compute=worker_pool(job.cluster),
             **resources,
         )
         with own_errors("no worker can load the bundle"):

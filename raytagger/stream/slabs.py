@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from raytagger.bisect import ProcessDiedError, Tagged, tag_bisecting
+from raytagger.bisect import SUSPECTS, ProcessDiedError, Tagged, tag_bisecting
 from raytagger.encoders import Encoder, load_encoder
 from raytagger.errors import CapacityError, CorpusError
 from raytagger.labels import LabelBank
 from raytagger.labels.bank import SLAB_TEXTS, text_key
+from raytagger.progress import unsaid
 from raytagger.schema import FloatArray
 from raytagger.settings import EncoderSettings, StorageSettings
 from raytagger.store import Store
@@ -86,11 +87,17 @@ class SlabEmbedder:
     job: EmbedJob
     encoder: Encoder
     ledger: Ledger
+    say: Callable[[str], None] = unsaid
 
     def embed(self, slab: Slab) -> Report:
         """Encodes a slab, stores what can be encoded, and reports the rest."""
         fatal = self.ledger.begin(slab.name) >= self.ledger.patience
-        done = self._embed_singly(slab.texts) if fatal else tag_bisecting(self._encode, slab.texts)
+        if fatal:
+            self.say(
+                f"a process died while encoding {len(slab.texts):,} label texts: they are encoded few at a time, "
+                "and some of them one at a time, to find the text that it died of"
+            )
+        done = self._embed_suspects(slab.texts) if fatal else tag_bisecting(self._encode, slab.texts)
         good = [self.job.prompt + slab.texts[row] for row in done.rows]
         if good:
             bank = LabelBank(Store(self.job.storage), self.job.bank)
@@ -104,16 +111,26 @@ class SlabEmbedder:
         except CapacityError as error:
             raise CorpusError(str(error)) from error  # too long for the device: the text's fault
 
-    def _embed_singly(self, texts: list[str]) -> Tagged[FloatArray]:
-        """One text at a time: the one that was begun before and not ended has killed the process."""
-
-        def encode_noted(alone: Sequence[str]) -> tuple[FloatArray, int]:
-            name = text_key(alone[0]).hex()
-            if self.ledger.begin(name):
-                raise ProcessDiedError("the encoding process died of it")
+    def _embed_suspects(self, texts: list[str]) -> Tagged[FloatArray]:
+        """Some at a time, and one at a time those few that a process has died of: two more deaths find the text."""
+        done: Tagged[FloatArray] = Tagged([], [], 0, [])
+        for start in range(0, len(texts), SUSPECTS):
+            some = texts[start : start + SUSPECTS]
+            name = f"suspects-{text_key(some[0]).hex()}"
+            died = self.ledger.begin(name) or len(texts) <= SUSPECTS
             try:
-                return self._encode(alone)
+                found = tag_bisecting(self._encode_alone, some, 1) if died else tag_bisecting(self._encode, some)
             finally:
                 self.ledger.end(name)
+            done = done.joined(found, start)
+        return done
 
-        return tag_bisecting(encode_noted, texts, at_once=1)
+    def _encode_alone(self, alone: Sequence[str]) -> tuple[FloatArray, int]:
+        """One text; the one that was begun before and not ended has killed the process."""
+        name = text_key(alone[0]).hex()
+        if self.ledger.begin(name):
+            raise ProcessDiedError("the encoding process died of it")
+        try:
+            return self._encode(alone)
+        finally:
+            self.ledger.end(name)

@@ -210,6 +210,7 @@ def test_an_evaluation_says_the_share(bundles, tmp_path):
     assert figures["share_blank"] == pytest.approx(0.1)
     lines = "\n".join(figure_lines(figures))
     assert "; 10.0 % blank" in lines
+    assert all(f"\n{name} " in f"\n{lines}" for name in ("P@5", "R@10", "micro_F1"))
     assert "warning: 10.0 % of the documents are blank" in lines
     figures["share_blank"] = 0.05
     assert "warning" not in "\n".join(figure_lines(figures))

@@ -230,18 +230,31 @@ def test_the_ranking_of_a_bias_is_the_slow_one():
         np.testing.assert_allclose(found.score_BK[row], [chance[label] for label in best], rtol=1e-5)
 
 
-def test_the_largest_bias_within_both_limits_is_chosen():
+def point_of(bias, ndcg, recall, zsr, error, documents=400):
+    """A point of a curve; a share `zsr` of the documents has its hidden label found."""
+    zsr_D = (np.arange(documents) < zsr * documents).astype(float)
+    return Point(bias, ndcg, recall, error, 0.0, zsr_D, np.arange(documents))
+
+
+def test_the_largest_bias_within_all_limits_is_chosen():
     curve = [
-        Point(0.0, 0.5, 0.1, 0.0),
-        Point(0.2, 0.497, 0.2, 0.03),
-        Point(0.4, 0.495, 0.3, 0.06),
-        Point(0.6, 0.46, 0.4, 0.09),
+        point_of(0.0, 0.5, 0.7, 0.1, 0.0),
+        point_of(0.2, 0.497, 0.7, 0.2, 0.03),
+        point_of(0.4, 0.495, 0.7, 0.3, 0.06),
+        point_of(0.6, 0.46, 0.7, 0.4, 0.09),
     ]
-    assert choose_bias(curve, 0.05, 0.006) == 0.2
-    assert choose_bias(curve, 0.1, 0.006) == 0.4
-    assert choose_bias(curve, 0.1, 0.05) == 0.6
-    assert choose_bias(curve, 0.05, 0.001) == 0.0
-    assert choose_bias([*curve[:3], curve[3]._replace(error=0.01, seen_error=0.2)], 0.1, 0.05) == 0.4
+    assert choose_bias(curve, 0.05, 0.006, 0) == 0.2
+    assert choose_bias(curve, 0.1, 0.006, 0) == 0.4
+    assert choose_bias(curve, 0.1, 0.05, 0) == 0.6
+    assert choose_bias(curve, 0.05, 0.001, 0) == 0.0
+    assert choose_bias([*curve[:3], curve[3]._replace(error=0.01, seen_error=0.2)], 0.1, 0.05, 0) == 0.4
+    assert choose_bias([*curve[:3], curve[3]._replace(recall=0.64)], 0.1, 0.05, 0) == 0.4
+
+
+@pytest.mark.parametrize(("zsr", "bias"), [(0.1, 0.0), (0.1025, 0.0), (0.13, 0.5)])
+def test_a_gain_within_chance_is_worth_no_bias(zsr, bias):
+    curve = [point_of(0.0, 0.5, 0.7, 0.1, 0.0), point_of(0.5, 0.499, 0.7, zsr, 0.05)]
+    assert choose_bias(curve, 0.06, 0.01, 0) == bias
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.3, 0.85, 0.99])
@@ -297,8 +310,9 @@ def test_without_a_measurable_hidden_label_there_is_no_bias():
     curve = bias_curve(both, np.zeros(0, np.int64), np.zeros(0, np.int64), 0.06)
     assert all(point.zsr is None and point.error is None for point in curve)
     assert curve[0].ndcg is not None
-    assert choose_bias(curve, 0.9, 0.9) == 0.0
-    assert choose_bias([Point(0.0, None, None, None), Point(0.5, None, None, None)], 0.9, 0.9) == 0.0
+    assert choose_bias(curve, 0.9, 0.9, 0) == 0.0
+    nothing = [point_of(bias, None, None, 0.0, None, documents=0) for bias in (0.0, 0.5)]
+    assert choose_bias(nothing, 0.9, 0.9, 0) == 0.0
 
 
 # The cascade

@@ -265,6 +265,17 @@ def test_retired_labels_and_labels_without_text_are_never_answered(store, small_
     assert not hidden & set(tagger.search(tagger.encode(TEXTS), 60, np.ones(60, bool)).label_BK.ravel().tolist())
 
 
+def test_a_label_that_was_retired_when_its_bundle_was_fitted_may_become_active(store, small_run):
+    """Nothing is encoded for it: that is why `fit` and `labels embed` encode retired labels, too."""
+    labels = read_labels(store, str(SMALL / "labels.jsonl"))
+    tagger = fit_labels(store, small_run, apply(labels, [Retire("garden/pruning")]), "dense")
+    counting = Counting(tagger.encoder)
+    again = dataclasses.replace(tagger, encoder=counting).with_labels(labels)
+    assert not counting.asked
+    text = labels.full_texts[labels.index["garden/pruning"]]
+    assert labels.ids[again.tag([text], k=1).label_BK[0, 0]] == "garden/pruning"
+
+
 EDITS = [
     Add("new/kites", "Kites", "Building and flying kites on windy days."),
     Reword("garden/pests", "Slugs", "Snails and slugs that eat lettuce."),

@@ -426,6 +426,52 @@ def test_argilla_version_1_as_pandas_writes_it(tmp_path, kind):
     assert rejects == {"r7": "empty_text"} | ({"records.csv:9": "wrong_width"} if kind == "csv" else {})
 
 
+PRINTED = ["nan", "NaN", "None", "null", "<NA>", "['x'", "['x', 'y']", "x", "['None']"]
+CELLS = [{"id": f"r{row}", "text": "some", "labels": cell} for row, cell in enumerate(PRINTED)]
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "label_format"),
+    [
+        ("d.csv", ["id", "text", "labels"], ""),
+        ("d.tsv", ["id", "text", "labels"], ""),
+        ("d.csv", ["id", "text", "annotation"], "argilla"),
+        ("d.csv", ["document_id", "text", "subject_uris"], "annif-csv"),
+        ("d.tsv", [], "annif-tsv"),
+        ("d.jsonl", ["id", "text", "labels"], ""),
+        ("d.parquet", ["id", "text", "labels"], ""),
+    ],
+)
+def test_label_cells_of_text_may_be_missing_values_and_lists_as_programs_print_them(
+    tmp_path, name, header, label_format
+):
+    """A broken list is a reject, a missing value no label; what stands in a list is one."""
+    path, asked = tmp_path / name, {"format": label_format}
+    if name == "d.parquet":
+        pq.write_table(pa.Table.from_pylist(CELLS), path)
+    elif name == "d.jsonl":
+        write(path, "\n".join(map(json.dumps, CELLS)))
+    else:
+        cells = [header] * bool(header) + [list(row.values())[not header :] for row in CELLS]
+        with path.open("w", newline="") as file:
+            csv.writer(file, delimiter="\t" if name == "d.tsv" else ",").writerows(cells)
+    if not label_format:
+        asked["map"] = {"labels": "labels"}
+    documents, rejects = read(path, **asked)
+    assert [row["labels"] or [] for row in documents] == [[]] * 5 + [["x", "y"], ["x"], ["None"]]
+    assert rejects == {"r5" if header else "d.tsv:6": "wrong_type"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"), [("None", ["None"]), ("['x', 'y']", ["x", "y"]), ("['x'", "wrong_type")]
+)
+@pytest.mark.parametrize(("name", "key"), [("doccano", "label"), ("argilla", "annotation")])
+def test_tools_that_write_json_have_a_null_of_their_own(tmp_path, name, key, cell, labels):
+    path = write(tmp_path / "d.jsonl", json.dumps({"id": "r", "text": "some", key: cell}))
+    documents, rejects = read(path, format=name)
+    assert (documents[0]["labels"] if documents else rejects["r"]) == labels
+
+
 def test_a_csv_that_is_no_export_of_argilla_is_told(tmp_path):
     path = write(tmp_path / "d.csv", "id,text,label\n1,a,b\n")
     with pytest.raises(CorpusError, match=r"no column annotation.*source\.format = csv"):

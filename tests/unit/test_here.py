@@ -168,6 +168,21 @@ def test_splits_of_a_corpus_without_any_are_an_error_before_the_work(faulty, tmp
     assert tag_documents(faulty, tag_run(path, splits=("test",)), str(tmp_path / "tags"), 3).tagged == 3
 
 
+def test_a_split_that_is_not_there_is_an_error_beside_one_that_is(faulty, tmp_path):
+    rows = [{**row, "split": f"part {at % 12}" if at % 2 else "test"} for at, row in enumerate(documents(48))]
+    path, told = (
+        tmp_path / "docs.jsonl",
+        r"does not exist; got 'tets'; expected test \(24\), part 1 \(4\), .*--split",
+    )
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(CorpusError, match=told):
+        tag_documents(faulty, tag_run(path, splits=("test", "tets")), str(tmp_path / "tags"), 3)
+    settings = RetagSettings(str(path), "", faulty, str(tmp_path / "table"), splits=("Test", "tets"))
+    with pytest.raises(CorpusError, match=told):
+        retag(dataclasses.replace(tag_run(path), retag=settings))
+    assert [place.name for place in tmp_path.iterdir()] == ["docs.jsonl"]
+
+
 def test_an_interrupted_run_is_taken_up_by_the_same_command(faulty, tmp_path, monkeypatch):
     path = write_texts(tmp_path / "docs.parquet", [f"text {row}" for row in range(64)])
     output = str(tmp_path / "tags.parquet")

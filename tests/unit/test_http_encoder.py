@@ -11,9 +11,10 @@ from starlette.testclient import TestClient
 
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import load
+from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.output import SMALL
 from raytagger.encoders import http, load_encoder, open_encoder, save_encoder
-from raytagger.errors import CorpusError, RaytaggerError, SettingsError
+from raytagger.errors import CorpusError, RaytaggerError, RejectsError, SettingsError
 from raytagger.recipes.fit import fit
 from raytagger.serve.api import make_api
 from raytagger.settings import EncoderSettings, FitRun, OutputSettings, SearchSettings, SourceSettings
@@ -177,6 +178,35 @@ def test_a_document_that_the_endpoint_refuses_does_not_end_a_fit(endpoint, tmp_p
     assert warning.startswith("warning: 1 of the first 9 documents cannot be tagged; the first, d3: CorpusError")
     assert warning.removeprefix("warning: ") in fitted.warnings
     assert fitted.share_blank == 0  # of the others
+
+
+def test_what_an_endpoint_answers_is_told_without_escapes(endpoint, encoder):
+    """Also where the error stands within that of the limit."""
+    said = """{"error": "it's \\"too\\" long"}"""
+    endpoint.refuse(lambda texts: LONG in texts, 413, said.encode())
+    limit = RejectLimit(SourceSettings("docs.jsonl"), read=60)
+    for bad in tag_bisecting(lambda some: (encoder.encode(some).vector_BD, 0), ["a", LONG]).rejected:
+        limit.reject("d1", bad.reason, bad.error)
+    with pytest.raises(RejectsError) as caught:
+        limit.check()
+    told = "1 of 60 documents of docs.jsonl was rejected; got 'tagging_failed 1, such as d1: CorpusError: the "
+    told += f"embeddings endpoint refuses a text; got 'HTTP 413 '{said}' for 'a long text"
+    assert str(caught.value).startswith(told)
+
+
+def test_a_bundle_that_cannot_be_tried_out_does_not_fail_a_fit_that_has_published_it(endpoint, tmp_path):
+    endpoint.refuse(lambda texts: "Prune plums." in texts, 401, {"error": "quota"})
+    (tmp_path / "docs.jsonl").write_text(json.dumps({"doc_id": "d", "text": "Prune plums."}))
+    run = FitRun(
+        source=SourceSettings(documents=str(tmp_path / "docs.jsonl"), labels=str(SMALL / "labels.jsonl")),
+        encoder=EncoderSettings(kind="http", path=endpoint.url),
+        search=SearchSettings(kind="dense"),
+        output=OutputSettings(str(tmp_path / "out")),
+    )
+    fitted = fit(run)
+    (warning,) = [line for line in fitted.warnings if "could not be tried" in line]
+    assert "HTTP 401" in warning
+    assert load(str(tmp_path / "out")).bundle_id == fitted.version
 
 
 def test_the_token_comes_from_the_environment(encoder, endpoint, store, monkeypatch, tmp_path):

@@ -368,16 +368,17 @@ def test_which_documents_are_measured():
         return sum(map(len, zero_shot_documents(Store(), SOURCE, *arguments)))
 
     assert count(("test", "zeroshot")) == 63 + 32
-    assert count(("Test", "absent")) == 63
+    assert count(("Test",)) == 63
+    assert count(None) == 63 + 32
     assert count(("test", "zeroshot"), 40) == 40 + 32
-    with pytest.raises(CorpusError, match="none of the splits exists"):
-        count(("absent",))
+    with pytest.raises(CorpusError, match=r"'tets'; expected train \(\d+\), .*test \(63\).*--zero-shot-split"):
+        count(("test", "tets"))
 
 
 def test_documents_without_splits_are_all_measured(tmp_path):
     place = str(tmp_path / "docs.parquet")
     write_table(Store(), place, pa.table({"doc_id": ["a", "b"], "text": ["one", "two"], "labels": [["x"], ["y"]]}))
-    tables = zero_shot_documents(Store(), SourceSettings(documents=place), SPLITS)
+    tables = zero_shot_documents(Store(), SourceSettings(documents=place), None)
     assert sum(map(len, tables)) == 2
 
 

@@ -22,7 +22,7 @@ from tests.corpora import STATIC
 
 PARTS = {
     "xrlinear": {"tree": TreeSettings(dense_weight=0.5)},
-    "xml0": {},  # over a linear base without an encoder
+    "xml0": {"tree": TreeSettings(dense_weight=0.5)},  # the base refuses training documents
     "blend": {"blend": BlendSettings(methods=("frozen",)), "search": SearchSettings(kind="dense")},
 }
 
@@ -54,7 +54,7 @@ def make_run(tmp_path):
 def test_a_fit_leaves_them_out_and_counts_them(make_run, method):
     run, refused = make_run(method, 0.1)
     fitted = fit(run)
-    assert 1 <= fitted.report.rejects["tagging_failed"] <= 2
+    assert fitted.report.rejects["tagging_failed"] == 2
     assert any(line.startswith("rejected, tagging_failed: ") for line in fitted.report.lines())
     if method == "xrlinear":
         assert not are_among(trained_hashes(load(run.output.bundle)), list(refused.values())).any()
@@ -63,6 +63,19 @@ def test_a_fit_leaves_them_out_and_counts_them(make_run, method):
 
 @pytest.mark.parametrize("method", sorted(PARTS))
 def test_too_many_of_them_end_the_fit(make_run, method):
-    run, _ = make_run(method, 0.0001)
-    with pytest.raises(RejectsError, match=r"tagging_failed.*RAISE .*ValueError: the tokenizer.*max_reject_share"):
+    run, refused = make_run(method, 0.0001)
+    some_id = "|".join(refused.values())
+    with pytest.raises(RejectsError, match=rf"such as ({some_id}): ValueError: the tokenizer.*max_reject_share"):
         fit(run)
+
+
+@pytest.mark.slow
+def test_a_document_that_a_blend_refuses_costs_no_second_encoding(make_run, tmp_path, monkeypatch):
+    """Half of the documents are clean: they are encoded with the others and then in halves, and not again."""
+    run, refused = make_run("blend", 0.1)
+    monkeypatch.setenv("RAYTAGGER_FAULT_LOG", str(tmp_path / "log"))
+    fit(run)
+    rows = [json.loads(line) for line in (tmp_path / "docs.jsonl").read_text().splitlines()]
+    log = (tmp_path / "log").read_text().splitlines()
+    counts = [log.count(row["text"]) for row in rows if row["split"] == "val" and row["doc_id"] != refused["val"]]
+    assert min(counts) == 2

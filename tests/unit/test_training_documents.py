@@ -306,7 +306,18 @@ def test_a_fit_started_again_knows_that_pairs_which_must_not_count_were_changed(
 
 def test_documents_that_are_none_for_training_are_an_error(make_run, tmp_path):
     run = make_run(rows_of(splits=("other", "test")))
-    with pytest.raises(CorpusError, match=r"no document to train on.*\['other', 'test'\].*source\.train_split"):
+    with pytest.raises(
+        CorpusError, match=r"no document to train on.*other \(\d+\), test \(\d+\).*split train.*source\.train_split"
+    ):
+        fit(run)
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("role", ["train_split", "validation_split"])
+def test_a_split_that_a_fit_names_must_be_there(make_run, tmp_path, role):
+    run = make_run(rows_of(splits=("train", "test")), **{role: "Trian"})
+    told = rf"does not exist; got 'Trian'; expected .*train \(\d+\).*source\.{role}"
+    with pytest.raises(CorpusError, match=told):
         fit(run)
     assert not (tmp_path / "bundle").exists()
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
+from raytagger.corpus.cells import LIST_BEGINS, label_cell
 from raytagger.corpus.compression import BUFFER_BYTES, strip_compression
 from raytagger.corpus.delimited import FIELD_CHARACTERS
 from raytagger.corpus.jsonl import iterate_lines
@@ -44,7 +45,10 @@ def read_annif_tsv(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
                 rows.bad.append(BadRow(position, "wrong_width", "no tab stands between text and subjects"))
                 continue
             # Subjects may be separated by tabs too.
-            labels = [bare(uri) for uri in " ".join(fields[1:]).split()]
+            labels = cell_subjects(" ".join(fields[1:]))
+            if isinstance(labels, str):
+                rows.bad.append(BadRow(position, "wrong_type", f"labels: {labels!r:.100} is not a list of strings"))
+                continue
             known = {"doc_id": f"{name_stem(request)}-{position}", "text": fields[0], "labels": labels}
             rows.values.append(known)
             rows.positions.append(position)
@@ -201,6 +205,14 @@ def bare(uri: str) -> str:
     """A URI without its angle brackets."""
     uri = uri.strip()
     return uri[1:-1] if uri.startswith("<") and uri.endswith(">") else uri
+
+
+def cell_subjects(cell: str) -> list[str] | str:
+    """The URIs of a cell, without angle brackets; one that begins as a list and is none comes back as it is."""
+    found = label_cell(cell)
+    if isinstance(found, str) or cell.lstrip().startswith(LIST_BEGINS):
+        return found if isinstance(found, str) else [bare(str(uri)) for uri in found]
+    return [bare(uri) for part in found for uri in part.split()]
 
 
 def name_stem(request: Request) -> str:

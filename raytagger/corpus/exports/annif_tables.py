@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from raytagger.corpus.delimited import read_csv
-from raytagger.corpus.exports.annif import bare, check_asked, name_stem, to_document
+from raytagger.corpus.exports.annif import cell_subjects, check_asked, name_stem, to_document
+from raytagger.corpus.exports.items import with_labels
 from raytagger.corpus.jsonl import iterate_lines, read_objects
-from raytagger.corpus.rows import STRINGS, Kind, RawChunk, Request
+from raytagger.corpus.rows import Kind, RawChunk, Request
 
 ID, SUBJECTS = "document_id", "subject_uris"
 
@@ -27,8 +28,10 @@ def read_annif_csv(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
             given = table[ID] if ID in table.column_names else pa.array(ids, pa.string())
             table = table.append_column("doc_id", given)
         if "labels" in request.kinds and SUBJECTS in table.column_names and "labels" not in table.column_names:
-            labels = [[bare(uri) for uri in (cell or "").split()] for cell in table[SUBJECTS].to_pylist()]
-            table = table.append_column("labels", pa.array(labels, STRINGS))
+            ids = table["doc_id"].to_pylist() if "doc_id" in table.column_names else [""] * len(table)
+            cells = [cell_subjects(cell or "") for cell in table[SUBJECTS].to_pylist()]
+            chunk = with_labels(replace(chunk, table=table), cells, ids)
+            table = chunk.table
         yield replace(chunk, table=table, names=(*chunk.names, "doc_id", "labels"))
 
 

@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from raytagger.corpus.cells import parse_list
+from raytagger.corpus.cells import label_cell
 from raytagger.corpus.compression import strip_compression
 from raytagger.corpus.delimited import read_csv
-from raytagger.corpus.exports.items import iterate_items, label_names, name_lists
+from raytagger.corpus.exports.items import iterate_items, label_names, name_lists, with_labels
 from raytagger.corpus.jsonl import read_objects
-from raytagger.corpus.rows import STRINGS, Kind, RawChunk, Request
+from raytagger.corpus.rows import Kind, RawChunk, Request
 from raytagger.errors import CorpusError
 
 TABLE = ("id", "text", "inputs", "annotation", "status")  # what is read of a CSV
@@ -66,12 +66,12 @@ def _read_table(file: BinaryIO, request: Request) -> Iterator[RawChunk]:
         made = {
             "doc_id": pa.array(ids, pa.string()),
             "text": pa.array([row["text"] or _text(_printed_fields(row["inputs"])) for row in rows], pa.string()),
-            "labels": pa.array(map(_printed_labels, rows), STRINGS),
         }
-        table = chunk.table.drop_columns([name for name in made if name in chunk.table.column_names])
+        table = chunk.table.drop_columns([name for name in (*made, "labels") if name in chunk.table.column_names])
         for name in filter(request.kinds.__contains__, made):
             table = table.append_column(name, made[name])
-        yield replace(chunk, table=table, names=tuple(dict.fromkeys((*chunk.names, *made))))
+        chunk = replace(chunk, table=table, names=tuple(dict.fromkeys((*chunk.names, *made, "labels"))))
+        yield with_labels(chunk, list(map(_printed_labels, rows)), ids) if "labels" in request.kinds else chunk
 
 
 def _text(fields: dict[str, Any], own: Any = None) -> Any:
@@ -89,13 +89,13 @@ def _printed_fields(cell: str | None) -> dict[str, str]:
     return {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
 
 
-def _printed_labels(row: dict[str, Any]) -> list[str] | None:
-    """Of a name, or of a list of names as Python prints it; an empty cell is nobody's answer."""
+def _printed_labels(row: dict[str, Any]) -> list[str] | str | None:
+    """Of a name, or of a list as Python prints it; an empty cell is nobody's answer, text a broken list."""
     cell = row["annotation"]
     if row["status"] == "Discarded" or not isinstance(cell, str) or not cell.strip():
         return None
-    found = parse_list(cell) if cell.startswith("[") else cell
-    return [str(name) for name in found] if isinstance(found, list) else [found]
+    found = label_cell(cell)
+    return found if isinstance(found, str) else [str(name) for name in found] or None
 
 
 def _answers(record: dict[str, Any]) -> dict[str, list[Any]]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, cast
 
+import pyarrow as pa
+
+from raytagger.corpus.cells import LIST_BEGINS, parse_list
 from raytagger.corpus.compression import BUFFER_BYTES
 from raytagger.corpus.jsonl import iterate_lines
-from raytagger.corpus.rows import BYTE_ORDER_MARK, Kind, Request
+from raytagger.corpus.rows import BYTE_ORDER_MARK, STRINGS, BadRow, Kind, RawChunk, Request, without_rows
 from raytagger.errors import CorpusError
 
 MARKS, QUOTED_MARKS = re.compile(rb'["{}\[\],]'), re.compile(rb'["\\]')
@@ -35,8 +38,11 @@ def iterate_items(file: BinaryIO, request: Request) -> Iterator[bytes]:
 def label_names(value: Any) -> Any:
     """Names of labels from a name, a list of names, or a list of spans; anything else as it is, to be refused.
 
-    A span is `[start, end, name]`, or an object with `label` or `labels`.
+    A span is `[start, end, name]`, or an object with `label` or `labels`. A list may be written as text. JSON has a
+    null of its own, so that the text "None" is a name.
     """
+    if isinstance(value, str) and value.lstrip().startswith(LIST_BEGINS):
+        return parse_list(value.strip())
     if isinstance(value, str | int) and not isinstance(value, bool):
         return [value] if value != "" else []
     if not isinstance(value, list):
@@ -46,6 +52,18 @@ def label_names(value: Any) -> Any:
         found = _name_of(part)
         names += found if isinstance(found, list) else [found]
     return list(dict.fromkeys(names)) if all(isinstance(name, str | int) for name in names) else value
+
+
+def with_labels(chunk: RawChunk, cells: Sequence[list[str] | str | None], ids: list[str]) -> RawChunk:
+    """The chunk with a column `labels`; a cell that is still text is a broken list, and its row a bad one."""
+    lists = [None if isinstance(cell, str) else cell for cell in cells]
+    table = chunk.table.append_column("labels", pa.array(lists, STRINGS))
+    bad = {
+        row: BadRow(chunk.positions[row], "wrong_type", f"labels: {cell!r:.100} is not a list of strings", ids[row])
+        for row, cell in enumerate(cells)
+        if isinstance(cell, str)
+    }
+    return without_rows(replace(chunk, table=table), bad)
 
 
 def name_lists(row: dict[str, Any], request: Request) -> dict[str, Any]:

@@ -3,15 +3,20 @@
 import dataclasses
 import os
 
+import numpy as np
 import pytest
 import torch
 from raytagger_killing import MakeDying, make_wrong
 
 import raytagger.recipes.ofde
 from raytagger.bundle import load
+from raytagger.bundle.dense import DenseTagger
+from raytagger.encoders.transformer import TransformerEncoder
 from raytagger.errors import SettingsError
+from raytagger.fit.checkpoint import set_weights
 from raytagger.fit.here import train_here
-from raytagger.fit.job import FitJob
+from raytagger.fit.job import FitJob, Place
+from raytagger.fit.onesided import build_module, project
 from raytagger.fit.run import train
 from raytagger.fit.training import Trained, run_uri
 from raytagger.progress import silent, unsaid
@@ -22,7 +27,7 @@ from raytagger.settings import ClusterSettings
 from raytagger.store import Store
 from tests.tiny import tiny_encoder, tiny_run
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
+pytestmark = [pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +76,24 @@ def test_what_is_wrong_in_one_worker_ends_all(prepared):
         train_with(prepared, "wrong", make_wrong)
 
 
-def test_places_may_be_relative(encoder, tmp_path, monkeypatch):
-    """As in the shipped run files; every worker of Ray Train has a working directory of its own."""
+def test_one_worker_trains_what_this_process_trains(encoder, tmp_path, monkeypatch):
+    """From relative places, as run files have them; Ray Train gives each worker a directory of its own."""
     monkeypatch.chdir(tmp_path)
-    beside = dataclasses.replace(encoder, path=os.path.relpath(encoder.path))
-    fitted = fit(tiny_run(beside, "models/ofde", max_steps=2, evaluations=1))
-    assert load("models/ofde").bundle_id == fitted.version
-
-
-def test_one_worker_trains_what_this_process_trains(prepared):
-    run, made = prepared
+    run = tiny_run(dataclasses.replace(encoder, path=os.path.relpath(encoder.path)), "models/ofde")
+    fitted = fit(run)
+    tagger = load("models/ofde")
+    assert isinstance(tagger, DenseTagger)
+    assert isinstance(tagger.encoder, TransformerEncoder)
+    assert tagger.bundle_id == fitted.version
+    made = prepare(run, Store(), read_run_labels(run, Store()), silent, unsaid)
     job = FitJob(made.uri, run.encoder, run.train, run.storage, False, True)
     here = train_here(job, make_task, run_uri(run.output.bundle, "one", "here"), silent, unsaid)
-    on_ray = train_with(prepared, "one", make_task, 1)
-    assert here.state.step == on_ray.state.step == 8
-    for name, value in on_ray.weights.items():
-        torch.testing.assert_close(here.weights[name], value, rtol=0, atol=1e-6)
+    assert here.state.step == 8
+    alone, module = build_module(job, Place(), made.inputs)
+    set_weights(module, here.weights)
+    np.testing.assert_allclose(tagger.dense.label_LD, project(module, made.inputs), atol=1e-3)  # are float16
+    for name, value in alone.model.state_dict().items():
+        torch.testing.assert_close(tagger.encoder.model.state_dict()[name], value, rtol=0, atol=1e-6)
 
 
 def test_the_recipe_is_on_one_screen():

@@ -14,7 +14,7 @@ from tests.corpora import small_bundle, write_texts
 from tests.head import RAY, environment
 from tests.tiny import tiny_encoder
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3]
+pytestmark = pytest.mark.s3
 
 
 def submit(head, *arguments):
@@ -30,7 +30,7 @@ def test_a_night_is_submitted_as_a_job(head, bucket, tmp_path):
     store.write_bytes(join(bucket, "docs.parquet"), write_texts(tmp_path / "docs.parquet", texts).read_bytes())
     bundle, table = small_bundle(join(bucket, "bundle")), join(bucket, "tags")
     sets = [f"retag.documents={bucket}/docs.parquet", f"retag.bundle={bundle}", f"retag.table={table}"]
-    sets += ["retag.splits=[]", "cluster.workers=2"]
+    sets += ["retag.splits=[]", "cluster.workers=1"]
     options = [word for value in sets for word in ("--set", value)]
     done = submit(head, "python", "jobs/retag.py", "jobs/retag.toml", *options)
     assert done.returncode == 0, done.stdout + done.stderr

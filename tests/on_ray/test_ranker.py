@@ -20,11 +20,11 @@ from raytagger.store import Store, join
 from raytagger.stream.cluster import connected
 from tests.processes import command_of, descendants, kill_driver, start, wait_until
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
+pytestmark = [pytest.mark.s3, pytest.mark.usefixtures("ray_head")]
 
 V, CHUNKS = 200, 12
 SLOW = RankerSettings(eps=1e-30, max_passes=8_000)  # never near enough: some tenths of a second a chunk
-DRIVER = "import sys; from tests.test_fit_ranker import drive; drive(sys.argv[1])"
+DRIVER = "import sys; from tests.on_ray.test_ranker import drive; drive(sys.argv[1])"
 
 
 def make_level(dense=0):

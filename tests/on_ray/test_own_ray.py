@@ -1,11 +1,10 @@
 """A Ray that raytagger starts itself: as quiet and as nice as the command."""
 
-import pytest
+import json
 
-from tests.corpora import write_texts
+from raytagger.doctor import RAY_TIMEOUT_S, examine
+from tests.corpora import STATIC, write_texts
 from tests.processes import run
-
-pytestmark = [pytest.mark.ray]
 
 SCRIPT = """
 import os, sys
@@ -34,3 +33,12 @@ def test_workers_are_as_nice_as_the_command_and_an_error_of_theirs_is_one_line(b
     assert "Traceback" not in err
     assert len(err.splitlines()) <= 2  # Ray's C++ may tell of an actor's arguments
     assert "docs.weird" in line
+
+
+def test_all_that_is_needed_works_here():
+    findings = {finding.part: finding for finding in examine(encoder=STATIC, ray_timeout_s=10 * RAY_TIMEOUT_S)}
+    assert not [finding for finding in findings.values() if not (finding.works or finding.optional)]
+    assert {"ray", "encoder", "device", "memory", "disk of the cache", "disk of Ray"} <= set(findings)
+    assert "starts in" in findings["ray"].detail
+    assert "ms a sentence" in findings["encoder"].detail
+    assert json.dumps([vars(finding) for finding in findings.values()])

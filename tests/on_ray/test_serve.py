@@ -59,7 +59,6 @@ def address(ray_head, bundle, tmp_path_factory):
     serve.shutdown()
 
 
-@pytest.mark.ray
 def test_it_answers_as_the_bundle_does(address, tagger):
     with Client(f"{address}/open") as client:
         answers = client.tag(TEXTS, k=7)
@@ -68,7 +67,6 @@ def test_it_answers_as_the_bundle_does(address, tagger):
         assert_same_ranking(answer, tags)
 
 
-@pytest.mark.ray
 def test_health_and_refusals_pass_through_serve(address, tagger):
     with Client(f"{address}/open") as client:
         assert client.health()["bundle"] == tagger.bundle_id
@@ -79,7 +77,6 @@ def test_health_and_refusals_pass_through_serve(address, tagger):
             Client(f"{address}/open", texts_a_request=1000).tag(["a"] * 257)
 
 
-@pytest.mark.ray
 def test_a_token_is_asked_for_where_one_is_set(address):
     with Client(f"{address}/closed", token="secret") as client:
         assert len(client.tag(["a text"], k=3)[0]) == 3
@@ -90,7 +87,6 @@ def test_a_token_is_asked_for_where_one_is_set(address):
                 client.tag(["a text"])
 
 
-@pytest.mark.ray
 def test_concurrent_requests_are_all_answered(address, tagger):
     def ask(number):
         texts = TEXTS[number : number + 3]
@@ -131,7 +127,6 @@ def test_a_busy_port_is_told_before_ray_starts(bundle, monkeypatch):
             serve_forever(ServeRun(ServeSettings(bundle, port=port)), print)
 
 
-@pytest.mark.ray
 @pytest.mark.usefixtures("ray_head")
 def test_replicas_that_would_wait_for_ever_are_refused(bundle):
     with pytest.raises(CapacityError, match="one CPU a replica"):
@@ -140,7 +135,6 @@ def test_replicas_that_would_wait_for_ever_are_refused(bundle):
         _check_capacity(ServeRun(ServeSettings(bundle), ClusterSettings(use_gpu=True)))
 
 
-@pytest.mark.ray
 def test_the_command_answers_and_stops_on_sigterm(bundle, tmp_path):
     port = free_port()
     run_file = tmp_path / "serve.toml"
