@@ -98,6 +98,13 @@ def refuse_trained(run: FitRun, members: Mapping[str, Tagger], surveyed: Read, r
         )
 
 
+def trained_counts(member: Tagger, surveyed: Read) -> np.ndarray:
+    """int64 (L,): a frozen member learnt nothing of labels, and may have counted validation documents."""
+    if member.manifest["kind"] != "frozen":
+        return member.train_count_L
+    return np.asarray(surveyed.gold[surveyed.train_N].sum(axis=0)).ravel().astype(np.int64)
+
+
 def _told(source: Mapping[str, Any], seed: int, share: float) -> str:
     splits = f"train_split {source['train_split']!r}, validation_split {source['validation_split']!r}"
     return f"{splits}, train.seed {seed}, a share of {share:g} held out"
