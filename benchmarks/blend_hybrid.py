@@ -11,7 +11,6 @@ import scipy.sparse as sp
 
 from raytagger import metrics
 from raytagger.bundle import Tagger
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.panel import raised, spread
 from raytagger.calibration import fit_curve, fit_platt
 from raytagger.corpus import read_documents
@@ -80,7 +79,7 @@ def hybrid_of(
     """
     texts, gold = _validation(linear, source)
     trained_L = linear.train_count_L > 0
-    pseudo_J = draw_pseudo([linear, frozen], linear.train_count_L, predictable(linear.labels), seed)
+    pseudo_J = draw_pseudo([linear, frozen], linear.train_count_L, linear.labels.predictable_L, seed)
     of_seen = fit_curve(*_pairs(linear, texts, gold, trained_L))
     line = fit_platt(*_pairs(frozen, texts, gold, spread(pseudo_J, len(linear.labels))))
     assert line is not None, "the frozen member's cosines say nothing"

@@ -64,6 +64,12 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
         f"{figures['n_without_gold']:,} without gold labels, {figures['n_unknown_gold']:,} unknown gold labels, "
         f"{filtered}{figures['n_rejected']:,} rejected rows; {blank_part(figures['share_blank'])}"
     )
+    compared = figures["compared"]
+    if len(compared) > 1:
+        lines.append(
+            f"{len(compared)} bundles are compared: unseen are the labels that none was trained on, and PSP weighs "
+            f"labels by the training counts of {compared[0]}"
+        )
     lines.extend(f"rejected, {why}: {count:,}, such as {one}" for why, (count, one) in figures["rejected"].items())
     lines.extend(blank_warning(figures["share_blank"]))
     lines.extend(f"model {model}: licence {licence}" for model, licence in figures["licences"].items())

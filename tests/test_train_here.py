@@ -16,7 +16,7 @@ from raytagger.progress import silent, unsaid
 from raytagger.recipes.fit import fit
 from raytagger.recipes.ofde import make_task
 from raytagger.recipes.prepare import prepare, read_run_labels
-from raytagger.settings import OutputSettings
+from raytagger.settings import OutputSettings, SearchSettings
 from raytagger.store import Store, join
 from tests.equal import assert_same_scores
 from tests.tiny import tiny_encoder, tiny_run
@@ -116,3 +116,12 @@ def test_a_fitted_bundle_tags_evaluates_and_takes_new_labels(encoder, bucket):
 
 def _without_last(count):
     return np.arange(count) < count - 1
+
+
+def test_an_index_over_trained_labels_is_measured_with_validation_documents(encoder, tmp_path):
+    run = tiny_run(encoder, str(tmp_path / "bundle"), frozen_layers=1, max_steps=2)
+    run = dataclasses.replace(run, search=SearchSettings(kind="dense", index="ivf"))
+    opened = open_bundle(fit(run).bundle, Store())
+    facts, log = opened.manifest["index"], json.loads((opened.folder / "training.json").read_text())
+    assert (facts["queried"], facts["queries"]) == ("documents", log["validation_documents"])
+    assert facts["recall@10"] > 0.5

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 
 from raytagger.bundle.format import Opened
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.loaded import Loaded
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder, unread
@@ -57,7 +56,7 @@ class DenseTagger(Loaded):
 
     def _rank(self, features: DenseFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
         """Retired labels and labels without any text are never answered."""
-        allowed = predictable(self.labels)
+        allowed = self.labels.predictable_L
         if allowed_L is not None:
             allowed = allowed & allowed_L
         return self.dense.search(features.doc_BD, allowed, k)

@@ -103,7 +103,7 @@ class FrozenTagger(Loaded):
 
     def _rank(self, features: FrozenFeatures, k: int, allowed_L: BoolArray | None) -> Scores:
         """Retired labels and labels without any text are never answered."""
-        allowed = predictable(self.labels)
+        allowed = self.labels.predictable_L
         if allowed_L is not None:
             allowed = allowed & allowed_L
         if self.dense is not None and features.doc_BD is not None and features.doc_BV is None:
@@ -145,11 +145,6 @@ class FrozenTagger(Loaded):
             share_L = self.train_count_L / max(int(self.train_count_L.sum()), 1)
             scorers.append(ConstantScorer(features.documents, share_L.astype(np.float32)))
         return scorers
-
-
-def predictable(labels: LabelSet) -> BoolArray:
-    """Bool (L,): active labels that have a text."""
-    return labels.active_L & np.array([bool(text) for text in labels.full_texts], bool)
 
 
 def label_terms(vocabulary: Vocabulary, texts: Sequence[str], kind: str) -> SparseLabels:

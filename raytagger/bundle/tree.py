@@ -22,7 +22,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger.bundle.format import Opened
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.loaded import Loaded
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, open_encoder, unread
@@ -284,7 +283,7 @@ class TreeTagger(Loaded):
     @cached_property
     def _answerable(self) -> BoolArray:
         """Bool (L,): active, and trained or with a text."""
-        return self.labels.active_L & (predictable(self.labels) | self.trained_L)
+        return self.labels.active_L & (self.labels.predictable_L | self.trained_L)
 
     @cached_property
     def _all_trained_answerable(self) -> bool:

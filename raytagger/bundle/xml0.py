@@ -22,7 +22,6 @@ import numpy as np
 from scipy.special import expit
 
 from raytagger.bundle.format import Opened, open_folder
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.loaded import Loaded
 from raytagger.bundle.panel import spread
 from raytagger.bundle.tagger import Tagger
@@ -295,7 +294,7 @@ class Xml0Tagger(Loaded):
     @cached_property
     def _unseen(self) -> np.ndarray:
         """int64, the unseen labels that may be answered: active and with a text."""
-        return np.flatnonzero(predictable(self.labels) & ~self.seen_L)
+        return np.flatnonzero(self.labels.predictable_L & ~self.seen_L)
 
     @cached_property
     def _unseen_LE(self) -> FloatArray:

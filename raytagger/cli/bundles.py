@@ -78,7 +78,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Writes all figures to a file.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Writes a report to read in a browser.")] = None,
     beside: Annotated[
-        list[str] | None, typer.Option(help="A bundle to stand beside in the report; repeatable.")
+        list[str] | None, typer.Option(help="A bundle to compare with, over the same labels; repeatable.")
     ] = None,
 ) -> None:
     """Measures a bundle on labelled documents.

@@ -77,6 +77,13 @@ class LabelSet:
         return np.array([status == ACTIVE for status in self.status], bool)
 
     @cached_property
+    def predictable_L(self) -> BoolArray:
+        """Boolean (L,), True for active labels that have a text; not to be written to."""
+        mask_L = self.active_L & np.array([bool(text) for text in self.full_texts], bool)
+        mask_L.flags.writeable = False
+        return mask_L
+
+    @cached_property
     def marked_unseen_L(self) -> BoolArray:
         """Boolean (L,), True for labels that the file marks `seen = false`: nothing is trained on them."""
         return np.zeros(len(self), bool) if self.seen is None else ~np.array(self.seen, bool)

@@ -23,3 +23,15 @@ def length_batches(length_B: npt.NDArray[np.int64], budget: int) -> list[npt.NDA
         batches.append(order[start : start + rows])
         start += rows
     return batches
+
+
+def even_parts(length_B: np.ndarray, budget: int) -> int:
+    """In how many parts of as many texts, in the order of their length, each has at most `budget` padded tokens.
+
+    A part of one text may have more.
+    """
+    length_B = np.sort(length_B)
+    for parts in range(1, len(length_B)):
+        if all(len(part) * part[-1] <= budget for part in np.array_split(length_B, parts)):
+            return parts
+    return max(len(length_B), 1)

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 
 from raytagger.encoders.encoder import Embedded, finish
+from raytagger.encoders.lazy import About
 from raytagger.errors import CorpusError, RaytaggerError, SettingsError
 from raytagger.settings import EncoderSettings
 
@@ -52,11 +53,16 @@ class HttpEncoder:
             self._width = self._embed([PROBE]).shape[1]
         return self._width
 
+    @staticmethod
+    def describe(settings: EncoderSettings, folder: str) -> About:
+        """Address and model name; an endpoint that changes its weights must change one of them."""
+        facts = ["http", folder.rstrip("/"), settings.model]
+        return About(hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16], "unknown", {})
+
     @property
     def identity(self) -> str:
-        """Address and model name; an endpoint that changes its weights must change one of them."""
-        facts = ["http", self._url, self._settings.model]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        """See `describe`."""
+        return HttpEncoder.describe(self._settings, self._url).identity
 
     @property
     def licence(self) -> str:

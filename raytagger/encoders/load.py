@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 from raytagger.encoders.encoder import Encoder
-from raytagger.encoders.locate import SETTINGS_FILE, locate
+from raytagger.encoders.lazy import LazyEncoder
+from raytagger.encoders.locate import SETTINGS_FILE, is_known, locate
 from raytagger.errors import SettingsError
 from raytagger.settings import EncoderSettings, make_run
 from raytagger.store import Store
@@ -36,8 +40,31 @@ def load_encoder(settings: EncoderSettings, store: Store) -> Encoder:
     Raises:
         SettingsError: the kind is unknown or the model cannot be loaded.
     """
-    folder = settings.path if settings.kind == "http" else locate(settings.path, store)
-    return _make(settings, folder)
+    return _kind(settings)(settings, _folder(settings, store))
+
+
+def lazy_encoder(settings: EncoderSettings, store: Store, load: Callable[[], Encoder] | None = None) -> Encoder:
+    """The encoder that settings name, loaded only when it first encodes if its kind can be described without.
+
+    Such a kind has a static method `describe(settings, folder)` -> `About`. One that it merely inherits does not
+    count, since it would tell of the parent.
+
+    Args:
+        settings: of the encoder.
+        store: where its files are.
+        load: by default `load_encoder`.
+
+    Raises:
+        SettingsError: the kind is unknown, or the model cannot be found.
+    """
+    load = load or partial(load_encoder, settings, store)
+    describe = getattr(_kind(settings), "__dict__", {}).get("describe")
+    if describe is None:
+        return load()
+    folder = _folder(settings, store)
+    if settings.kind in KINDS and settings.kind != "http" and not is_known(folder):
+        return load()
+    return LazyEncoder(describe(settings, folder), load)
 
 
 def save_encoder(encoder: Encoder, settings: EncoderSettings, folder: Path) -> None:
@@ -52,10 +79,14 @@ def open_encoder(folder: Path, device: str = "auto") -> Encoder:
     file = folder / SETTINGS_FILE
     settings = make_run(json.loads(file.read_text(encoding="utf-8")), EncoderSettings, place=str(file))
     settings = dataclasses.replace(settings, device=device)
-    return _make(settings, settings.path if settings.kind == "http" else str(folder))
+    return _kind(settings)(settings, settings.path if settings.kind == "http" else str(folder))
 
 
-def _make(settings: EncoderSettings, folder: str) -> Encoder:
+def _folder(settings: EncoderSettings, store: Store) -> str:
+    return settings.path if settings.kind == "http" else locate(settings.path, store)
+
+
+def _kind(settings: EncoderSettings) -> Any:
     kinds = KINDS | {point.name: point for point in entry_points(group=GROUP)}
     if settings.kind not in kinds:
         raise SettingsError(
@@ -64,4 +95,4 @@ def _make(settings: EncoderSettings, folder: str) -> Encoder:
             expected=", ".join(kinds),
             remedy=f"An encoder of your own is an entry point of the group {GROUP}.",
         )
-    return kinds[settings.kind].load()(settings, folder)
+    return kinds[settings.kind].load()

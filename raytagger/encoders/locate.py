@@ -22,6 +22,7 @@ SETTINGS_FILE = "encoder.json"  # what `save_encoder` puts beside a model
 SAMPLED_BLOCKS = 64
 BLOCK_BYTES = 1 << 16
 WEIGHTS = (".safetensors", ".bin", ".json", ".txt", ".model")
+COPIED = (".safetensors", ".json", ".txt", ".model", ".jinja")
 
 
 def locate(path: str, store: Store) -> str:
@@ -59,6 +60,45 @@ def weights_digest(folder: str) -> str:
         if path.is_file() and path.suffix in WEIGHTS and path.name != SETTINGS_FILE
     ]
     return files_digest(files, [path.name for path in files])
+
+
+def is_known(folder: str) -> bool:
+    """Whether a folder or a name of the hub, in the commit that loading would take, can be told of without it."""
+    if Path(folder).is_dir():
+        return True
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(folder, "config.json")).is_file()  # without the hub, the newest of its cache
+    except (OSError, ValueError):  # no hub, or no name of it: loading says so
+        return False
+
+
+def model_files(folder: str, deep: bool) -> dict[str, Path]:
+    """What a copy of a model needs, by name, from a folder or the hub's cache; nothing where it lacks safetensors.
+
+    Args:
+        folder: a folder, or a name of the hub.
+        deep: its modules have folders of their own.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        config = try_to_load_from_cache(folder, "config.json")
+        if not isinstance(config, str):
+            return {}
+        root = Path(config).parent
+    files = [path for path in sorted(root.rglob("*") if deep else root.glob("*")) if path.is_file()]
+    safe = {path.parent for path in files if path.suffix == ".safetensors"}
+    unsafe = {path.parent for path in files if path.suffix == ".bin"}
+    if not safe or unsafe - safe:
+        return {}
+    return {
+        path.relative_to(root).as_posix(): path
+        for path in files
+        if path.suffix in COPIED and path.name != SETTINGS_FILE
+    }
 
 
 def files_digest(files: Sequence[Path], names: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from raytagger.encoders.encoder import Embedded, finish, shorten, silent_tokens, without_words
-from raytagger.encoders.locate import read_licence, weights_digest
+from raytagger.encoders.lazy import About
+from raytagger.encoders.locate import model_files, read_licence, weights_digest
 from raytagger.encoders.static import tokenizer_silence
 from raytagger.encoders.transformer import batch_budget, check_max_tokens, pick_device
 from raytagger.errors import SettingsError
@@ -51,11 +52,15 @@ class SentenceEncoder:
         self._silent = _silence(self._tokenizer)
         self.width = int(self._model.get_embedding_dimension() or 0)
 
+    @staticmethod
+    def describe(settings: EncoderSettings, folder: str) -> About:
+        """What is known without loading it."""
+        return About(_identity(settings, folder), read_licence(folder), model_files(folder, deep=True))
+
     @property
     def identity(self) -> str:
         """Weights and length."""
-        facts = ["sentence-transformers", weights_digest(self._folder), self._settings.max_tokens]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        return _identity(self._settings, self._folder)
 
     @property
     def licence(self) -> str:
@@ -96,6 +101,11 @@ class SentenceEncoder:
         if isinstance(self._tokenizer, PreTrainedTokenizerBase):
             return self._tokenizer(texts, verbose=False)["input_ids"]  # pyright: ignore[reportReturnType] - lists, as no tensors are asked for
         return []
+
+
+def _identity(settings: EncoderSettings, folder: str) -> str:
+    facts = ["sentence-transformers", weights_digest(folder), settings.max_tokens]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _silence(tokenizer: Any) -> frozenset[int]:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from raytagger.encoders.encoder import Embedded, finish, shorten, silent_tokens, without_words
+from raytagger.encoders.lazy import About
 from raytagger.encoders.locate import files_digest, read_licence
 from raytagger.errors import SettingsError
 from raytagger.settings import EncoderSettings
@@ -45,17 +46,22 @@ class StaticEncoder:
         self._silent = tokenizer_silence(self._tokenizer)
         self.width = self._table_VD.shape[1]
 
+    @staticmethod
+    def describe(settings: EncoderSettings, folder: str) -> About:
+        """What is known without loading it."""
+        table, tokenizer = _files(folder)
+        files = {"model.safetensors": table, "tokenizer.json": tokenizer}
+        return About(_identity(settings, folder), _licence(folder), files)
+
     @property
     def identity(self) -> str:
         """Weights, tokenizer and length; a saved copy has the same."""
-        weights = files_digest([self._table_file, self._tokenizer_file], ["table", "tokenizer"])
-        facts = ["static", weights, self._settings.max_tokens]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        return _identity(self._settings, self._folder)
 
     @property
     def licence(self) -> str:
         """As the model card states it; wordllama's package is MIT."""
-        return "mit" if Path(self._folder).name == "wordllama" else read_licence(self._folder)
+        return _licence(self._folder)
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Embedded:
         """See `Encoder.encode`."""
@@ -91,6 +97,15 @@ def tokenizer_silence(tokenizer: Tokenizer) -> frozenset[int]:
     if unknown in vocabulary:
         special.add(vocabulary[unknown])
     return silent_tokens(special, vocabulary)
+
+
+def _identity(settings: EncoderSettings, folder: str) -> str:
+    facts = ["static", files_digest(_files(folder), ["table", "tokenizer"]), settings.max_tokens]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _licence(folder: str) -> str:
+    return "mit" if Path(folder).name == "wordllama" else read_licence(folder)
 
 
 def _files(folder: str) -> tuple[Path, Path]:

@@ -15,7 +15,8 @@ from transformers.utils import logging as transformers_logging
 
 from raytagger.encoders.batches import length_batches
 from raytagger.encoders.encoder import Embedded, finish, shorten, silent_tokens, without_words
-from raytagger.encoders.locate import read_licence, weights_digest
+from raytagger.encoders.lazy import About
+from raytagger.encoders.locate import model_files, read_licence, weights_digest
 from raytagger.errors import CapacityError, SettingsError
 from raytagger.settings import EncoderSettings
 
@@ -44,7 +45,7 @@ class TransformerEncoder:
 
     def __init__(self, settings: EncoderSettings, folder: str) -> None:
         self._causal = settings.kind == "causal"
-        self.pooling = "last" if self._causal else settings.pooling
+        self.pooling = _pooling(settings)
         if self.pooling not in POOLINGS:
             raise SettingsError("encoder.pooling", got=settings.pooling, expected=", ".join(POOLINGS))
         if settings.long not in LONG:
@@ -65,12 +66,15 @@ class TransformerEncoder:
                 remedy='Name it in tokenizer_config.json as eos_token, or use encoder.kind = "transformer".',
             )
 
+    @staticmethod
+    def describe(settings: EncoderSettings, folder: str) -> About:
+        """What is known without loading it."""
+        return About(_identity(settings, folder), read_licence(folder), model_files(folder, deep=False))
+
     @property
     def identity(self) -> str:
         """Weights, pooling and length; the device and the batch size do not matter."""
-        weights, settings = weights_digest(self._folder), self._settings
-        facts = [weights, self.pooling, settings.max_tokens, settings.long, self._causal]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        return _identity(self._settings, self._folder)
 
     @property
     def licence(self) -> str:
@@ -83,15 +87,21 @@ class TransformerEncoder:
             return Embedded(np.zeros((0, self.width), np.float32), np.zeros(0, bool))
         pieces = self.tokenize([prompt + text for text in texts] if prompt else list(texts))
         lengths = np.array([len(ids) for ids in pieces.ids])
-        vector_PD = np.zeros((len(lengths), self.width), np.float32)
-        some = np.flatnonzero(lengths)  # a text without any token keeps the zero vector
-        for batch in length_batches(lengths[some], self._budget):
-            vector_PD[some[batch]] = self._forward([pieces.ids[row] for row in some[batch]])
+        vector_PD = self.encode_tokens(pieces.ids)
         if len(lengths) > len(texts):
             vector_PD = _mean_of_pieces(vector_PD, lengths, pieces.owner_P, len(texts))
         prompt_ids = self._tokenizer(prompt)["input_ids"] if prompt else ()
         vector_PD[without_words(pieces.ids, self._silent, prompt_ids, pieces.owner_P)] = 0
         return Embedded(finish(vector_PD, texts), pieces.cut_B)
+
+    def encode_tokens(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Pooled vectors of texts that are token ids, float32 (P, D) of any length; zeros where a text has none."""
+        lengths = np.array([len(row) for row in ids], np.int64)
+        vector_PD = np.zeros((len(lengths), self.width), np.float32)
+        some = np.flatnonzero(lengths)
+        for batch in length_batches(lengths[some], self._budget):
+            vector_PD[some[batch]] = self._forward([list(ids[row]) for row in some[batch]])
+        return vector_PD
 
     def save(self, folder: Path) -> None:
         """Writes model and tokenizer in Hugging Face layout (safetensors), with the model card's licence."""
@@ -146,6 +156,16 @@ class TransformerEncoder:
                 ) from error
         half = len(ids) // 2  # not in the handler, whose error keeps the activations that did not fit
         return np.concatenate([self._forward(ids[:half]), self._forward(ids[half:])])
+
+
+def _identity(settings: EncoderSettings, folder: str) -> str:
+    causal = settings.kind == "causal"
+    facts = [weights_digest(folder), _pooling(settings), settings.max_tokens, settings.long, causal]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _pooling(settings: EncoderSettings) -> str:
+    return "last" if settings.kind == "causal" else settings.pooling
 
 
 def batch_budget(device: str) -> int:

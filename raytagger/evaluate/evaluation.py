@@ -18,6 +18,7 @@ from raytagger.corpus.limit import RejectLimit
 from raytagger.errors import CorpusError
 from raytagger.evaluate.documents import Asked, Part, Selection, gold_matrix, read_parts, select, survey
 from raytagger.evaluate.probabilities import Shown
+from raytagger.evaluate.yardstick import Yardstick
 from raytagger.progress import Progress, silent
 from raytagger.schema import BoolArray, Scores
 from raytagger.settings import SourceSettings
@@ -80,9 +81,22 @@ def evaluate(
 
 
 def gather(
-    tagger: Tagger, store: Store, source: SourceSettings, asked: Asked, progress: Progress = silent
+    tagger: Tagger,
+    store: Store,
+    source: SourceSettings,
+    asked: Asked,
+    progress: Progress = silent,
+    yardstick: Yardstick | None = None,
 ) -> Evaluation:
     """What `evaluate` sums up, with the values of every document: for paired comparisons of taggers.
+
+    Args:
+        tagger: what is measured.
+        store: of the documents.
+        source: the documents.
+        asked: what to measure.
+        progress: told of documents.
+        yardstick: of all taggers that are compared; by default the tagger's own.
 
     Raises:
         CorpusError: as `evaluate`.
@@ -95,7 +109,8 @@ def gather(
     found = survey(store, source, tagger)
     selection = select(found, asked, tagger)
     filtered = found.filtered[selection.split] if selection.split else found.filtered.total()
-    evaluation = Evaluation(tagger, unseen_labels(tagger), selection, filtered, asked.details, found.limit)
+    yardstick = yardstick or Yardstick.over([tagger])
+    evaluation = Evaluation(tagger, yardstick, selection, filtered, asked.details, found.limit)
     for part in read_parts(store, source, asked, selection):
         evaluation.add(part)
         progress("evaluating", evaluation.n_tagged)
@@ -115,7 +130,7 @@ class Evaluation:
     """What is gathered over the parts of a corpus, and its summary."""
 
     tagger: Tagger
-    unseen_L: BoolArray
+    yardstick: Yardstick
     selection: Selection
     n_filtered_gold: int
     details: bool
@@ -127,6 +142,8 @@ class Evaluation:
     zero_shot: Gathered = field(default_factory=Gathered)
     kept: list[sp.csr_matrix] = field(default_factory=list)
     gold: list[sp.csr_matrix] = field(default_factory=list)
+    unseen_L: BoolArray = field(init=False)
+    propensity_L: np.ndarray | None = field(init=False)  # None without training documents
     shown: Shown = field(init=False)
     trained: np.ndarray = field(init=False)
     n_unseen_pairs: int = 0
@@ -139,7 +156,12 @@ class Evaluation:
     tag_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self.shown = Shown.by(self.tagger, self.unseen_L)
+        labels, documents = self.tagger.labels, self.yardstick.documents
+        self.unseen_L = self.yardstick.unseen_L(labels)
+        counts = self.yardstick.count_L(labels)
+        self.propensity_L = metrics.propensities(counts, documents, PSP_A, PSP_B) if documents else None
+        # A promise is a bundle's own, whatever stands beside it: so are the labels that it calls unseen.
+        self.shown = Shown.by(self.tagger, unseen_labels(self.tagger))
         self.trained = trained_hashes(self.tagger)
         self.refused = RejectLimit(self.limit.source)
 
@@ -223,6 +245,7 @@ class Evaluation:
             "zero_shot_splits": list(asked.zero_shot),
             "intervals": {name: family.interval(name, asked.seed) for name, family in families},
             "bundle": self.tagger.bundle_id,
+            "compared": list(self.yardstick.bundles),
             "licences": self.tagger.manifest.get("licences", {}),
             "warnings": self._warnings(),
         }
@@ -246,11 +269,9 @@ class Evaluation:
         for k in (5, 10):
             self.ranking.add(f"R@{k}", metrics.recall_at(scores, gold, k))
         self.ranking.add("nDCG@5", metrics.ndcg_at(scores, gold, 5))
-        documents = int(self.tagger.manifest["train_documents"])
-        if documents:
-            propensity_L = metrics.propensities(self.tagger.train_count_L, documents, PSP_A, PSP_B)
+        if self.propensity_L is not None:
             for k in (1, 3, 5):
-                gains = metrics.psp_gains(scores, gold, propensity_L, k)
+                gains = metrics.psp_gains(scores, gold, self.propensity_L, k)
                 self.ranking.add(f"PSP@{k} gain", gains.numerator_B)
                 self.ranking.add(f"PSP@{k} best", gains.denominator_B)
         tags = self.tagger.keep(scores)

@@ -19,8 +19,8 @@ class Batches:
 
     Attributes:
         rows: how many rows there are.
-        size: rows of a step over all workers, at most `rows`, a multiple of `workers`.
-        workers: that share a step evenly.
+        size: rows of a step over all workers, at most `rows`; a multiple of `workers`, or fewer than these.
+        workers: that share a step evenly, or get a row or none each.
         seed: the same seed gives the same batches.
     """
 
@@ -34,6 +34,11 @@ class Batches:
         """Full batches of an epoch."""
         return self.rows // self.size
 
+    @property
+    def odd(self) -> int:
+        """Rows that an epoch leaves out, others in each."""
+        return self.rows % self.size
+
     def step(self, step: int) -> Rows:
         """The rows of all workers, int64 (size,)."""
         epoch, place = divmod(step, self.steps_an_epoch)
@@ -41,12 +46,19 @@ class Batches:
 
     def of_worker(self, step: int, rank: int) -> Rows:
         """The rows of one worker, int64 (size / workers,)."""
-        share = self.size // self.workers
-        return self.step(step)[rank * share : (rank + 1) * share]
+        start, stop = (self.size * place // self.workers for place in (rank, rank + 1))
+        return self.step(step)[start:stop]
 
 
-def make_batches(rows: int, size: int, workers: int, seed: int) -> Batches:
+def make_batches(rows: int, size: int, workers: int, seed: int, or_none: bool = False) -> Batches:
     """Batches of `size` rows, smaller where there are not so many rows.
+
+    Args:
+        rows: how many rows there are.
+        size: rows of a step over all workers.
+        workers: that share a step.
+        seed: of the orders.
+        or_none: where there are fewer rows than workers, some get none.
 
     Raises:
         SettingsError: the workers cannot share a batch evenly, or there are fewer rows than workers.
@@ -58,7 +70,7 @@ def make_batches(rows: int, size: int, workers: int, seed: int) -> Batches:
             expected=f"a multiple of {workers}",
             remedy="Change train.batch_size or cluster.workers.",
         )
-    size = min(size, rows // workers * workers)
+    size = min(size, rows // workers * workers) or (rows if or_none else 0)
     if not size:
         raise SettingsError(
             "there are fewer texts to train on than workers",

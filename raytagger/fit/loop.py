@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import torch
 import torch.distributed
-from torch.nn.parallel import DistributedDataParallel
 
 from raytagger.errors import CapacityError
 from raytagger.fit.checkpoint import (
@@ -64,6 +63,10 @@ class Task(Protocol):
         """The step that needs the most memory."""
         ...
 
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Within it a pass through `module` asks nothing of other workers, and takes as much memory."""
+        ...
+
     def measure(self) -> Measured:
         """Figures of the module as it stands; called by all workers together."""
         ...
@@ -97,9 +100,7 @@ class Loop:
         self._task, self._train, self._place = task, train, place
         self._report, self._progress, self._say = report, progress, say
         self._start = trained_weights(task.module)
-        self._module: torch.nn.Module = task.module
-        if place.workers > 1:
-            self._module = DistributedDataParallel(task.module, broadcast_buffers=False)
+        self._trained = [value for value in task.module.parameters() if value.requires_grad]
         self._optimizer = torch.optim.AdamW(task.parameters())
         self._half = _half_precision(place.device)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._half is torch.float16)
@@ -135,11 +136,11 @@ class Loop:
         """Fixes the number of steps and of parts, and tells what the training will take."""
         train, state = self._train, self.state
         wanted = self._task.wanted_steps
-        state.parts = self._fitting_parts()
+        self._fit_parts()
         started, cpu = time.perf_counter(), time.process_time()
         probes = min(PROBES, wanted)
         for step in range(probes):
-            self._backward(step)
+            self._add_gradients(step)
         self._optimizer.zero_grad()
         step_s, step_cpu_s = (
             (time.perf_counter() - started) / probes,
@@ -164,29 +165,34 @@ class Loop:
         )
         self._say(estimate.line())
 
-    def _fitting_parts(self) -> int:
-        """In how many parts the longest step fits the memory; each try doubles them."""
-        parts, most = 1, MOST_PARTS
+    def _fit_parts(self) -> None:
+        """Finds in how many parts the longest step fits the memory, beside the optimizer's state to come."""
+        reserved = [torch.zeros_like(value) for value in (*self._trained, *self._trained)]
+        with self._task.alone():
+            self._until_it_fits(lambda: self._backward(self._task.longest_step()))
+        del reserved
+        self._optimizer.zero_grad()
+
+    def _until_it_fits(self, backward: Callable[[], float]) -> float:
+        """Calls until no worker runs out of memory, each time with twice the parts for all."""
+        state = self.state
         while True:
-            failed = 0.0
+            loss, failed = 0.0, 0.0
             try:
-                # Not through DDP: a worker alone that runs out of memory would leave the others waiting.
-                for part in self._task.steps(self._task.longest_step(), parts) if not self._sharded else ():
-                    with self._autocast():
-                        loss = self._task.module(part)
-                    loss.backward()
+                loss = backward()
             except torch.OutOfMemoryError:
                 failed = 1.0
-            self._optimizer.zero_grad()
             if not self._total(failed):
-                return parts
-            if parts >= most:
+                return loss
+            self._optimizer.zero_grad()
+            if state.parts >= MOST_PARTS:
                 raise CapacityError(
                     "a single document of the longest does not fit the memory",
-                    got=f"train.batch_tokens / {most}",
+                    got=f"train.batch_tokens / {MOST_PARTS}",
                     remedy="Lower encoder.max_tokens, freeze layers, or use a GPU with more memory.",
                 )
-            parts = min(2 * parts, most)
+            state.parts = min(2 * state.parts, MOST_PARTS)
+            self._say(f"out of memory: each step is cut to train.batch_tokens / {state.parts} from here on")
 
     @property
     def _sharded(self) -> bool:
@@ -196,7 +202,7 @@ class Loop:
         share = rate_share(self.state.step, self.state.steps, self._train.warm_up)
         for group in self._optimizer.param_groups:
             group["lr"] = group["full_rate"] * share
-        loss = self._backward(self.state.step)
+        loss = self._add_gradients(self.state.step)
         if not math.isfinite(loss):
             raise CapacityError(
                 f"the loss is not finite at step {self.state.step}",
@@ -205,31 +211,42 @@ class Loop:
             )
         self._scaler.unscale_(self._optimizer)
         if self._train.clip:
-            torch.nn.utils.clip_grad_norm_(self._module.parameters(), self._train.clip)
+            torch.nn.utils.clip_grad_norm_(self._trained, self._train.clip)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad()
         return loss
 
+    def _add_gradients(self, step: int) -> float:
+        """Adds a step's gradients of all workers; this worker's part of the loss, times the workers."""
+        # Where labels are shared, workers wait for each other within a pass: none can begin it anew.
+        loss = self._backward(step) if self._sharded else self._until_it_fits(lambda: self._backward(step))
+        if self._place.workers > 1:
+            self._sum_gradients()
+        return loss * self._place.workers
+
+    def _sum_gradients(self) -> None:
+        """Only now do gradients travel, so that a worker may begin a step anew before."""
+        gradients = [torch.zeros_like(value) if value.grad is None else value.grad for value in self._trained]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        for value, summed in zip(
+            self._trained, flat.split([value.numel() for value in self._trained]), strict=True
+        ):
+            value.grad = summed.view_as(value)
+
     def _backward(self, step: int) -> float:
-        """Adds a step's gradient; this worker's part of the loss, times the workers."""
+        """Adds this worker's part of a step's gradient; the same of the loss."""
         # Dropout is a function of seed, step and worker, so that a resumed run draws the same.
         torch.manual_seed((self._train.seed * 1_000_003 + step) * 1_009 + self._place.rank)
-        self._module.train()
-        parts, total = list(self._task.steps(step, self.state.parts)), 0.0
-        for number, part in enumerate(parts):
-            with self._alone(last=number == len(parts) - 1):
-                with self._autocast():
-                    loss = self._module(part) * self._place.workers  # DDP takes the mean; the sum is wanted
-                self._scaler.scale(loss).backward()
+        self._task.module.train()
+        total = 0.0
+        for part in self._task.steps(step, self.state.parts):
+            with self._autocast():
+                loss = self._task.module(part)
+            self._scaler.scale(loss).backward()
             total += float(loss.detach())
         return total
-
-    def _alone(self, last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Gradients travel between workers with the last part only."""
-        if isinstance(self._module, DistributedDataParallel) and not last:
-            return self._module.no_sync()
-        return contextlib.nullcontext()
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast("cuda", dtype=self._half) if self._half else contextlib.nullcontext()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch.distributed
 import torch.nn.functional as F
 
 from raytagger.encoders import load_encoder
-from raytagger.encoders.batches import length_batches
+from raytagger.encoders.batches import even_parts, length_batches
 from raytagger.encoders.module import DocumentEncoder, Texts, pad_rows
 from raytagger.encoders.transformer import TransformerEncoder, batch_budget
 from raytagger.errors import SettingsError
@@ -52,8 +53,15 @@ class OneSidedTask:
         self._budget = train.batch_tokens or train_budget(place.device)
         self.documents = make_batches(len(inputs.train_N), train.batch_size, place.workers, train.seed)
         self.texts: Batches | None = None
-        if train.auxiliary and len(auxiliary_A) >= place.workers:
-            self.texts = make_batches(len(auxiliary_A), train.batch_size, place.workers, train.seed + 1)
+        if train.auxiliary and len(auxiliary_A):
+            if self._sharded and len(auxiliary_A) < place.workers:
+                raise SettingsError(
+                    "there are fewer labels than workers that are to share them",
+                    got=f"{len(auxiliary_A)} labels, {place.workers} workers",
+                    remedy="Set train.shard_labels = false, or lower cluster.workers.",
+                )
+            size, seed = train.batch_size, train.seed + 1
+            self.texts = make_batches(len(auxiliary_A), size, place.workers, seed, or_none=True)
         self._rows = inputs.documents, inputs.labels
         self._keep_lower(cache)
         self._anchor_ND = self._keep_anchor(cache) if len(choose_anchor(job, inputs)) else None
@@ -87,17 +95,26 @@ class OneSidedTask:
 
         Labels are projected once for each of these, so that they are as large as the memory allows.
         """
-        rank, budget = self.place.rank, self._budget // parts
-        documents = self.inputs.train_N[self.documents.of_worker(step, rank)]
-        labels = self.texts.of_worker(step, rank) if self.texts else np.zeros(0, np.int64)
-        if self.job.train.shard_labels and self.place.workers > 1:
-            # Every worker scores the documents of all, so that all must hold equally many at a time.
-            yield Step(self._documents(documents), self._auxiliary(labels) if len(labels) else None)
-            return
-        for batch in length_batches(self.inputs.documents.length[documents], budget):
-            yield Step(self._documents(documents[batch]), None)
-        for batch in length_batches(self.inputs.labels.length[self._auxiliary_A[labels]], budget):
-            yield Step(None, self._auxiliary(labels[batch]))
+        train_N, budget = self.inputs.train_N, self._budget // parts
+        length_N, length_A = self.inputs.documents.length[train_N], self.inputs.labels.length[self._auxiliary_A]
+        for rows in self._cut(self.documents, step, length_N, budget):
+            yield Step(self._documents(train_N[rows]), None)
+        for rows in self._cut(self.texts, step, length_A, budget) if self.texts else ():
+            yield Step(None, self._auxiliary(rows))
+
+    def _cut(self, batches: Batches, step: int, length: np.ndarray, budget: int) -> list[np.ndarray]:
+        """This worker's rows of a step, in parts of at most `budget` padded tokens."""
+        own = batches.of_worker(step, self.place.rank)
+        if not self._sharded:
+            return [own[batch] for batch in length_batches(length[own], budget)]
+        # Every worker scores the texts of all, so that all must hold equally many at a time.
+        every = [length[batches.of_worker(step, rank)] for rank in range(self.place.workers)]
+        parts = max(even_parts(length_B, budget) for length_B in every)
+        return np.array_split(own[np.argsort(length[own], kind="stable")], parts)
+
+    @property
+    def _sharded(self) -> bool:
+        return self.job.train.shard_labels and self.place.workers > 1
 
     def _documents(self, documents: np.ndarray) -> Task:
         texts, order = self._batches(self._rows[0], documents)
@@ -116,6 +133,10 @@ class OneSidedTask:
         """Texts in batches that the device encodes fast, and the order that they are in."""
         batches = length_batches(rows.length[wanted], min(self._budget, pass_budget(self.place.device)))
         return tuple(self._batch(rows, wanted[batch]) for batch in batches), np.concatenate(batches)
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Within it a pass through `module` asks nothing of other workers; see `OneSided.alone`."""
+        return self.module.alone()
 
     def longest_step(self) -> int:
         """The step of the first epoch with the most padded tokens: if it fits the memory, all do."""

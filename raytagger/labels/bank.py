@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,6 +20,8 @@ from raytagger.schema import FloatArray
 from raytagger.store import FileEntry, Store, at_once, join
 
 SLAB_TEXTS = 1024
+ABOUT = "_about.json"  # beside an encoder's embeddings; no list of these has a name that begins so
+UNKNOWN = "unknown"
 KEY_BYTES = 16
 DAMAGE = (pa.ArrowException, KeyError, OSError)  # Arrow's own I/O errors are OSErrors
 
@@ -105,6 +108,21 @@ class LabelBank:
         name = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
         with self.store.writing(join(self.uri, encoder_id, f"{name}.parquet")) as file:
             pq.write_table(table, file, write_page_checksum=True)
+
+    def licence(self, encoder_id: str, ask: Callable[[], str]) -> str:
+        """The licence of an encoder; asked for once, and kept beside its embeddings.
+
+        Args:
+            encoder_id: `Encoder.identity`.
+            ask: gives `Encoder.licence`; `unknown` is not kept, since a card may be out of reach for a while.
+        """
+        place = join(self.uri, encoder_id, ABOUT)
+        if self.store.exists(place):
+            return json.loads(self.store.read_bytes(place))["licence"]
+        licence = ask()
+        if licence != UNKNOWN:
+            self.store.write_bytes(place, json.dumps({"licence": licence}).encode())
+        return licence
 
     def _read(self, folder: str) -> dict[bytes, np.ndarray]:
         known: dict[bytes, np.ndarray] = {}

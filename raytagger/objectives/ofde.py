@@ -12,6 +12,8 @@ Forgetting"), over the texts of labels that have no documents.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +24,7 @@ import torch.distributed
 import torch.nn.functional as F
 
 from raytagger.encoders.module import DocumentEncoder, Texts
-from raytagger.objectives.losses import Labels, Positives, Scored, divergence, find_loss, gather
+from raytagger.objectives.losses import Labels, Mirror, Positives, Scored, divergence, find_loss, gather
 from raytagger.objectives.projection import LabelProjection
 from raytagger.schema import BoolArray
 from raytagger.settings import TrainSettings
@@ -92,6 +94,17 @@ class OneSided(torch.nn.Module):
             self._anchor_JD = projection.to(side.label_LE.device)(side.label_LE[side.anchor_J])
         self._group: Any = torch.distributed.group.WORLD if sharded else None
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within it a pass asks nothing of other workers, and takes the memory that it takes with them."""
+        group = self._group
+        if group is not None:
+            self._group = Mirror(torch.distributed.get_rank(group), torch.distributed.get_world_size(group))
+        try:
+            yield
+        finally:
+            self._group = group
+
     def forward(self, step: Step) -> torch.Tensor:
         """The loss of a part of a step, to be summed over parts and workers.
 
@@ -133,9 +146,14 @@ class OneSided(torch.nn.Module):
         self, positives: Positives, documents: int, label_M: torch.Tensor
     ) -> tuple[Positives, torch.Tensor]:
         """The pairs of all workers that fall on this worker's labels, and those labels."""
-        workers, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-        every: list[Any] = [None] * workers
-        torch.distributed.all_gather_object(every, [part.cpu().numpy() for part in positives])
+        own = [part.cpu().numpy() for part in positives]
+        if isinstance(self._group, Mirror):
+            rank, workers = self._group
+            every: list[Any] = [own] * workers
+        else:
+            workers, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+            every = [None] * workers
+            torch.distributed.all_gather_object(every, own)
         offset = documents // workers
         row, column, weight = (np.concatenate(parts) for parts in zip(*every, strict=True))
         row = row + np.repeat(np.arange(workers) * offset, [len(part[0]) for part in every])

@@ -20,7 +20,8 @@ class LabelProjection(torch.nn.Module):
 
     def __init__(self, weight_DE: FloatArray, bias_D: FloatArray) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor(weight_DE, dtype=torch.float32))
+        # A least-squares map comes in the order of columns, in which no checkpoint keeps it.
+        self.weight = torch.nn.Parameter(torch.tensor(np.ascontiguousarray(weight_DE), dtype=torch.float32))
         self.bias = torch.nn.Parameter(torch.tensor(bias_D, dtype=torch.float32))
 
     def forward(self, label_LE: torch.Tensor) -> torch.Tensor:

@@ -48,7 +48,8 @@ def fit_blend(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     """Makes a bundle of kind `blend`.
 
     Raises:
-        SettingsError: a setting is impossible, or members have different label sets or read different texts.
+        SettingsError: a setting is impossible, or members have different label sets, read different texts or were
+            trained on validation documents.
         BundleError: a member is missing.
         CorpusError: documents cannot be read, or there is no validation document with a label.
     """

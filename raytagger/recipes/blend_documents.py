@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from raytagger.bundle import Tagger
+from raytagger.bundle.trained import trained_hashes
 from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
-from raytagger.errors import CorpusError
+from raytagger.errors import CorpusError, SettingsError
 from raytagger.progress import Progress, silent
+from raytagger.recipes.fitted import held_out_share
 from raytagger.recipes.reading import Collected, Read, read_training
 from raytagger.settings import FitRun
 from raytagger.store import Store
@@ -63,6 +67,47 @@ def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, pr
             remedy="Check source.validation_split; members must not have been trained on these documents.",
         )
     return read._replace(validation_N=validation_N)
+
+
+def refuse_trained(run: FitRun, members: Mapping[str, Tagger], surveyed: Read, report: CorpusReport) -> None:
+    """Refuses named members that were trained on this run's validation documents: all figures would be too good.
+
+    A frozen member learns nothing of a document, and may have counted any.
+
+    Args:
+        run: the run.
+        members: by the places that name them.
+        surveyed: this run's documents.
+        report: of the same.
+
+    Raises:
+        SettingsError: says how both runs chose their documents.
+    """
+    validation_hashes = surveyed.hash_N[surveyed.validation_N]
+    for place, member in members.items():
+        known = np.isin(validation_hashes, trained_hashes(member))
+        if member.manifest["kind"] == "frozen" or not known.any():
+            continue
+        theirs, share = member.manifest["settings"], float(member.manifest.get("held_out", 0))
+        raise SettingsError(
+            f"{place} was trained on validation documents of this run, so that every figure would be too good",
+            got=f"{int(known.sum()):,} of {len(known):,} documents; the bundle was fitted with "
+            + _told(theirs["source"], theirs["train"]["seed"], share),
+            expected=_told(vars(run.source), run.train.seed, held_out_share(run, report)),
+            remedy="Fit the bundle with this run's splits and train.seed, or this one with the bundle's.",
+        )
+
+
+def trained_counts(member: Tagger, surveyed: Read) -> np.ndarray:
+    """int64 (L,): a frozen member learnt nothing of labels, and may have counted validation documents."""
+    if member.manifest["kind"] != "frozen":
+        return member.train_count_L
+    return np.asarray(surveyed.gold[surveyed.train_N].sum(axis=0)).ravel().astype(np.int64)
+
+
+def _told(source: Mapping[str, Any], seed: int, share: float) -> str:
+    splits = f"train_split {source['train_split']!r}, validation_split {source['validation_split']!r}"
+    return f"{splits}, train.seed {seed}, a share of {share:g} held out"
 
 
 def choose_documents(run: FitRun, store: Store, labels: LabelSet, surveyed: Read, pseudo_J: np.ndarray) -> Chosen:

@@ -15,7 +15,6 @@ from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger
 from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger, usual_scores
 from raytagger.bundle.features import join_rows
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.panel import Panel, spread
 from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
 from raytagger.corpus import LabelSet
@@ -24,10 +23,9 @@ from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
 from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
 from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
-from raytagger.recipes.blend_documents import Chosen, choose_documents, survey
+from raytagger.recipes.blend_documents import Chosen, choose_documents, refuse_trained, survey, trained_counts
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
-from raytagger.recipes.reading import Read
 from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.search.blend import Candidates, Gate
 from raytagger.search.overlap import Overlap
@@ -85,11 +83,13 @@ def learn(
 
     Raises:
         CorpusError: no validation document has a label of the label set.
+        SettingsError: a named member was trained on validation documents.
         RejectsError: more documents cannot be encoded than `source.max_reject_share` allows.
     """
     surveyed = survey(run, store, labels, report, progress)
-    count_L = np.max([_trained(member, surveyed) for member in members], axis=0)
-    usable_L = predictable(labels)
+    refuse_trained(run, dict(zip(run.blend.members, members, strict=False)), surveyed, report)
+    count_L = np.max([trained_counts(member, surveyed) for member in members], axis=0)
+    usable_L = labels.predictable_L
     pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
     chosen, sample = _sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
     validation = _of(int(chosen.validation_B.sum()), len(surveyed.validation_N))
@@ -125,13 +125,6 @@ def learn(
     facts = _facts(run, material, fit, curve, bias, saving) | {"thresholds": kept.report}
     calibrated = fit.joined.curve.how != "prior" and (measured or not len(unseen_J))
     return Learnt(tagger, surveyed.hash_N[surveyed.train_N], calibrated, len(slabs[0].cut_B), facts)
-
-
-def _trained(member: Tagger, surveyed: Read) -> np.ndarray:
-    """int64 (L,): a frozen member learnt nothing of labels, and may have counted validation documents."""
-    if member.manifest["kind"] != "frozen":
-        return member.train_count_L
-    return np.asarray(surveyed.gold[surveyed.train_N].sum(axis=0)).ravel().astype(np.int64)
 
 
 def _sample_first(chosen: Chosen) -> tuple[Chosen, int]:

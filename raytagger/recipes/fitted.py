@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,17 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from raytagger.bisect import tag_bisecting
+from raytagger.bundle import peek_manifest
 from raytagger.corpus import LabelSet
 from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.splits import HELD_OUT
 from raytagger.encoders import Encoder
+from raytagger.encoders.lazy import loaded
 from raytagger.errors import SettingsError
 from raytagger.labels import LabelBank
 from raytagger.labels.bank import SLAB_TEXTS, Banked
 from raytagger.progress import Progress
 from raytagger.schema import FloatArray
-from raytagger.search import MOST_TAGS, build_index, choose_index, save_index
+from raytagger.search import MOST_TAGS, build_index, choose_index, recall_warning, save_index
 from raytagger.settings import FitRun
 from raytagger.store import Store, check_writable, join, parent
 from raytagger.tables import blank_part, blank_warning
@@ -73,10 +75,16 @@ def check_places(run: FitRun) -> None:
 
 
 def warnings_of(run: FitRun, fitted: Fitted) -> tuple[str, ...]:
-    """What a person must know of the documents that were fitted on."""
+    """What a person must know of the documents that were fitted on, and of the bundle's index."""
     untrained = run.source.documents and not fitted.trained_labels
     told = ("no gold label was trained on: all labels are unseen",) if untrained else ()
-    return told + _of_splits(run, fitted.report)
+    return told + _of_splits(run, fitted.report) + index_warnings(run, fitted)
+
+
+def index_warnings(run: FitRun, fitted: Fitted) -> tuple[str, ...]:
+    """That the index misses too many labels, if it does."""
+    manifest = peek_manifest(join(fitted.bundle, fitted.version), Store(run.storage))
+    return tuple(recall_warning(manifest.get("index")))
 
 
 def _of_splits(run: FitRun, report: CorpusReport) -> tuple[str, ...]:
@@ -97,7 +105,7 @@ def held_out_share(run: FitRun, report: CorpusReport) -> float:
 
 
 def index_labels(
-    run: FitRun, label_LD: FloatArray, folder: Path, query_QD: FloatArray | None = None
+    run: FitRun, label_LD: FloatArray, folder: Path, queries: Callable[[], FloatArray]
 ) -> dict[str, Any] | None:
     """Builds the index that `search.index` asks for into a bundle's folder; what the manifest keeps, or None.
 
@@ -105,12 +113,13 @@ def index_labels(
         run: the run.
         label_LD: float32 (L, D), unit rows.
         folder: of the bundle.
-        query_QD: document vectors to measure its recall with.
+        queries: gives vectors of some documents to measure its recall with, float32 (Q, D); Q may be 0.
     """
     kind = choose_index(run.search.index, len(label_LD), "dense")
     if kind == "exact":
         return None
-    index, facts = build_index(label_LD, kind, run.train.seed, query_QD)
+    query_QD = queries()
+    index, facts = build_index(label_LD, kind, run.train.seed, query_QD if len(query_QD) else None)
     save_index(index, folder)
     return facts
 
@@ -133,6 +142,17 @@ def embed_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet, 
         return encoder.encode([text.removeprefix(prompt) for text in texts], prompt).vector_BD
 
     return bank.embed([prompt + text for text in labels.full_texts], encoder.identity, encode, progress)
+
+
+def missing_labels(run: FitRun, store: Store, encoder: Encoder, labels: LabelSet) -> bool:
+    """Whether the bank lacks a label."""
+    prompted = [run.labels.prompt + text for text in labels.full_texts]
+    return bool(LabelBank(store, bank_of(run)).missing(prompted, encoder.identity))
+
+
+def licence_of(run: FitRun, store: Store, encoder: Encoder) -> str:
+    """An encoder's licence, as the bank keeps it."""
+    return LabelBank(store, bank_of(run)).licence(encoder.identity, lambda: encoder.licence)
 
 
 class Embedded(NamedTuple):
@@ -167,6 +187,7 @@ def embed_documents(
     limit = RejectLimit(run.source, report.n_documents)
     prompted, refused = [prompt + text for text in documents.values()], dict[str, str]()
     missing = bank.missing(prompted, encoder.identity)
+    encoder = loaded(encoder) if missing else encoder  # that it cannot be loaded is no document's fault
     for start in range(0, len(missing), SLAB_TEXTS):
         slab = [text.removeprefix(prompt) for text in missing[start : start + SLAB_TEXTS]]
         encoded = tag_bisecting(lambda some: (encoder.encode(some, prompt).vector_BD, 0), slab)

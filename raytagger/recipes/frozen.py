@@ -24,12 +24,22 @@ from raytagger.corpus.report import CorpusReport
 from raytagger.corpus.roles import Roles
 from raytagger.corpus.splits import select_training
 from raytagger.corpus.unique import hash_ids
-from raytagger.encoders import load_encoder, save_encoder
+from raytagger.encoders import lazy_encoder, save_encoder
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted, check_places, embed_labels, held_out_share, index_labels
+from raytagger.recipes.fitted import (
+    Fitted,
+    check_places,
+    embed_documents,
+    embed_labels,
+    held_out_share,
+    index_labels,
+    licence_of,
+)
 from raytagger.recipes.reading import trainable_gold
+from raytagger.schema import FloatArray
 from raytagger.search import choose_index
+from raytagger.search.approximate import QUERIES_AT_MOST
 from raytagger.settings import FitRun, to_values
 from raytagger.store import Store
 from raytagger.vectors import TermCounts, Vocabulary
@@ -44,17 +54,28 @@ class Counts:
         count_L: int64 (L,), training documents of each label.
         terms: of the training documents.
         hashes: uint64, of their ids.
+        texts: of the first of them by id, to measure an index with.
     """
 
     report: CorpusReport
     count_L: np.ndarray
     terms: TermCounts = field(default_factory=TermCounts)
     hashes: list[np.ndarray] = field(default_factory=lambda: [np.zeros(0, np.uint64)])
+    texts: dict[str, str] = field(default_factory=dict)
 
     @property
     def hash_N(self) -> np.ndarray:
         """uint64 (N,), of all training documents."""
         return np.concatenate(self.hashes)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The labels' side: licences of the encoder, how many labels were encoded, and what is kept of their index."""
+
+    licences: dict[str, str]
+    encoded: int
+    index: dict[str, Any] | None
 
 
 def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = unsaid) -> Fitted:
@@ -78,11 +99,11 @@ def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], No
         if uses_terms(run.search.kind):
             counts.terms.add(labels.full_texts)
             Vocabulary.from_counts(counts.terms).save(folder / "terms")
-        licences, encoded = _embed(run, store, labels, folder, progress)
-        version = _publish(run, store, labels, counts, folder, licences)
+        side = _embed(run, store, labels, counts, folder, progress)
+        version = _publish(run, store, labels, counts, folder, side)
     trained = int((counts.count_L > 0).sum())
     seconds = time.perf_counter() - started
-    return Fitted(run.output.bundle, version, len(labels), trained, encoded, counts.report, seconds)
+    return Fitted(run.output.bundle, version, len(labels), trained, side.encoded, counts.report, seconds)
 
 
 def _check(run: FitRun) -> None:
@@ -95,6 +116,9 @@ def _check(run: FitRun) -> None:
             remedy="Documents and labels are compared in one space; a trained method can join two.",
         )
     uses_encoder(run.search.kind)
+    if choose_index(run.search.index, 0, "dense") != "exact" and run.search.kind != "dense":
+        # A mean of cosines needs every label's.
+        raise SettingsError("search.index", got=run.search.index, expected=f"auto or exact for {run.search.kind}")
 
 
 def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> Counts:
@@ -114,6 +138,8 @@ def _count(run: FitRun, store: Store, labels: LabelSet, progress: Progress) -> C
         if now and not has_splits:  # none of the documents counted so far is for training
             has_splits, counts = True, Counts(counts.report, np.zeros(len(labels), np.int64))
         counts.hashes.append(hash_ids(training["doc_id"].to_pylist()))
+        some = training.slice(0, QUERIES_AT_MOST - len(counts.texts))
+        counts.texts |= zip(some["doc_id"].to_pylist(), some["text"].to_pylist(), strict=True)
         if uses_terms(run.search.kind):
             counts.terms.add(training["text"].to_pylist())
         for known in trainable_gold(labels, training["labels"].to_pylist(), counts.report):
@@ -157,32 +183,25 @@ def _check_gold(counts: Counts) -> None:
     )
 
 
-def _embed(
-    run: FitRun, store: Store, labels: LabelSet, folder: Path, progress: Progress
-) -> tuple[dict[str, str], int]:
-    """Puts the label matrix and the encoder into the folder; the licences, and how many labels were encoded."""
+def _embed(run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder: Path, progress: Progress) -> _Side:
+    """Puts the label matrix, its index and the encoder into the folder."""
     if not uses_encoder(run.search.kind):
-        return {}, 0
-    encoder = load_encoder(run.encoder, store)
+        return _Side({}, 0, None)
+    encoder = lazy_encoder(run.encoder, store)
     banked = embed_labels(run, store, encoder, labels, progress)
     np.save(folder / "label_LD.npy", banked.vector_LD.astype(np.float16))
     save_encoder(encoder, run.encoder, folder / "encoder")
-    return {run.encoder.path: encoder.licence}, banked.encoded
+
+    def queries() -> FloatArray:
+        if not counts.texts:
+            return banked.vector_LD[:0]
+        return embed_documents(run, store, encoder, counts.texts, counts.report, progress).vector_GE
+
+    index = index_labels(run, banked.vector_LD, folder, queries) if run.search.kind == "dense" else None
+    return _Side({run.encoder.path: licence_of(run, store, encoder)}, banked.encoded, index)
 
 
-def _index(run: FitRun, folder: Path) -> dict[str, Any] | None:
-    """The index of a dense search; a mean of cosines needs every label's."""
-    if run.search.kind == "dense":
-        return index_labels(run, np.load(folder / "label_LD.npy").astype(np.float32), folder)
-    if run.search.index in ("hnsw", "ivf"):
-        raise SettingsError("search.index", got=run.search.index, expected=f"auto or exact for {run.search.kind}")
-    choose_index(run.search.index, 0, "dense")
-    return None
-
-
-def _publish(
-    run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder: Path, licences: dict[str, str]
-) -> str:
+def _publish(run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder: Path, side: _Side) -> str:
     trained = {labels.ids[row]: int(counts.count_L[row]) for row in np.flatnonzero(counts.count_L)}
     write_card(
         folder,
@@ -190,7 +209,7 @@ def _publish(
         [
             ("search", run.search.kind),
             ("labels with training documents", len(trained)),
-            ("licences of the models inside", licences or "none"),
+            ("licences of the models inside", side.licences or "none"),
         ],
     )
     facts = {
@@ -203,7 +222,7 @@ def _publish(
         "held_out": held_out_share(run, counts.report),
         "calibrated": False,
         "metrics": {},
-        "index": _index(run, folder),
-        "licences": licences,
+        "index": side.index,
+        "licences": side.licences,
     }
     return publish(folder, facts, run.output.bundle, store)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from raytagger.progress import Progress
 from raytagger.recipes.fit import run_recipe
-from raytagger.recipes.fitted import Fitted, bank_of
+from raytagger.recipes.fitted import Fitted, bank_of, index_warnings
 from raytagger.settings import FitRun
 from raytagger.store import join
 
@@ -28,5 +28,7 @@ def fit_inside(run: FitRun, method: str, progress: Progress, say: Callable[[str]
         output=replace(run.output, bundle=place),
     )
     fitted = run_recipe(own, progress, say)
+    for line in index_warnings(own, fitted):  # all others are those of the run around it
+        say(f"warning: {method}: {line}")
     say(f"{method}: {fitted.line()}")
     return fitted

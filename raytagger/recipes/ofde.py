@@ -25,20 +25,24 @@ import numpy as np
 from raytagger.bundle import publish, write_card, write_labels, write_trained
 from raytagger.bundle.dense import save_label_encoder
 from raytagger.corpus import LabelSet
-from raytagger.encoders import load_encoder, save_encoder
+from raytagger.encoders import lazy_encoder, save_encoder
+from raytagger.encoders.transformer import TransformerEncoder
 from raytagger.errors import SettingsError
+from raytagger.fit.batches import make_batches
 from raytagger.fit.checkpoint import set_weights
 from raytagger.fit.guard import check_guard
 from raytagger.fit.here import train_here
 from raytagger.fit.inputs import Inputs
 from raytagger.fit.job import FitJob, Place
-from raytagger.fit.onesided import OneSidedTask, build_module, project
+from raytagger.fit.onesided import OneSidedTask, build_module, choose_labels, project
 from raytagger.fit.training import Trained, run_uri
 from raytagger.objectives.losses import find_loss
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, check_places, held_out_share, index_labels
 from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
 from raytagger.recipes.reading import corpus_bytes
+from raytagger.schema import FloatArray
+from raytagger.search.approximate import QUERIES_AT_MOST
 from raytagger.settings import FitRun, fingerprint, to_values
 from raytagger.store import Store, absolute
 from raytagger.stream.executor import at_work, ray_is_up
@@ -55,9 +59,9 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     store, started = Store(run.storage), time.perf_counter()
     labels = read_run_labels(run, store)
     prepared = prepare(run, store, labels, progress, say)
-    say(_story(run, prepared.inputs))
     job = _job(run, prepared)
     with at_work(run.cluster, corpus_bytes(run, store)):
+        say(_story(run, prepared, job))
         trained = _train(run, job, _key(run, prepared), progress, say)
     version = _publish(run, store, labels, prepared, job, trained)
     count = int(prepared.inputs.trained_L.sum())
@@ -69,10 +73,18 @@ def _train(run: FitRun, job: FitJob, key: str, progress: Progress, say: Callable
     bundle = absolute(run.output.bundle)
     if not ray_is_up():
         return train_here(job, make_task, run_uri(bundle, key, "here"), progress, say)
-    from raytagger.fit.run import count_workers, train
+    from raytagger.fit.run import train
 
-    uri = run_uri(bundle, key, count_workers(run.cluster))
+    uri = run_uri(bundle, key, _workers(run))
     return train(job, make_task, uri, run.cluster, progress, say)
+
+
+def _workers(run: FitRun) -> int:
+    if not ray_is_up():
+        return 1
+    from raytagger.fit.run import count_workers
+
+    return count_workers(run.cluster)
 
 
 def _key(run: FitRun, prepared: Prepared) -> str:
@@ -109,11 +121,13 @@ def _check(run: FitRun) -> None:
         raise SettingsError("train.temperature", got=run.train.temperature, expected="more than 0")
 
 
-def _story(run: FitRun, inputs: Inputs) -> str:
+def _story(run: FitRun, prepared: Prepared, job: FitJob) -> str:
+    inputs = prepared.inputs
     told = (
         f"{len(inputs.train_N):,} training documents, {int(inputs.trained_L.sum()):,} labels trained, "
         f"{int(inputs.unseen_L.sum()):,} unseen; {int(inputs.hidden_L.sum()):,} rare labels hidden to "
         f"measure zero-shot on {len(inputs.held_N):,} documents; {len(inputs.validation_N):,} validation documents"
+        f"; left out: {_left_out(run, prepared, job)}"
     )
     if run.train.pseudo_unseen and not inputs.hidden_L.any():
         told += (
@@ -123,11 +137,24 @@ def _story(run: FitRun, inputs: Inputs) -> str:
     return told
 
 
+def _left_out(run: FitRun, prepared: Prepared, job: FitJob) -> str:
+    """What is not trained on, or not in every epoch."""
+    train, workers = run.train, _workers(run)
+    hidden, untrained = prepared.left_out
+    odd = make_batches(len(prepared.inputs.train_N), train.batch_size, workers, train.seed).odd
+    texts = len(choose_labels(job, prepared.inputs)[1]) if train.auxiliary else 0
+    odd_texts = make_batches(texts, train.batch_size, workers, train.seed, or_none=True).odd if texts else 0
+    return (
+        f"{hidden:,} training documents that have a hidden label, {untrained:,} without a trained label; and "
+        f"of each epoch {odd:,} documents and {odd_texts:,} label texts, others each time, that fill no step"
+    )
+
+
 def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, job: FitJob, trained: Trained) -> str:
     inputs = prepared.inputs
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        licences = _write_model(run, store, job, inputs, trained, folder)
+        licences, index = _write_model(run, store, job, inputs, trained, folder)
         licences.setdefault(run.label_encoder.path, prepared.label_licence)
         count_L = np.where(inputs.trained_L, inputs.count_L, 0)
         write_labels(folder, labels, count_L)
@@ -146,7 +173,7 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
             "held_out": held_out_share(run, prepared.report),
             "calibrated": False,
             "metrics": {"validation": chosen},
-            "index": index_labels(run, np.load(folder / "label_LD.npy").astype(np.float32), folder),
+            "index": index,
             "licences": licences,
         }
         return publish(folder, facts, run.output.bundle, store)
@@ -154,17 +181,31 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
 
 def _write_model(
     run: FitRun, store: Store, job: FitJob, inputs: Inputs, trained: Trained, folder: Path
-) -> dict[str, str]:
-    """Encoder, projection, projected labels before and after, and the label encoder; the licences."""
+) -> tuple[dict[str, str], dict[str, Any] | None]:
+    """Encoder, projection, projected labels before and after, their index, and the label encoder.
+
+    Returns:
+        The licences, and what the manifest keeps of the index.
+    """
     encoder, module = build_module(job, Place(), inputs)
     np.save(folder / "label_start_LD.npy", project(module, inputs).astype(np.float16))
     set_weights(module, trained.weights)
-    np.save(folder / "label_LD.npy", project(module, inputs).astype(np.float16))
+    label_LD = project(module, inputs)
+    np.save(folder / "label_LD.npy", label_LD.astype(np.float16))
     np.save(folder / "projection_DE.npy", module.projection.weight.detach().numpy())
     np.save(folder / "projection_D.npy", module.projection.bias.detach().numpy())
     save_encoder(encoder, run.encoder, folder / "encoder")
-    save_label_encoder(load_encoder(run.label_encoder, store), run, folder / "label_encoder")
-    return {run.encoder.path: encoder.licence}
+    save_label_encoder(lazy_encoder(run.label_encoder, store), run, folder / "label_encoder")
+    index = index_labels(run, label_LD, folder, lambda: _queries(encoder, inputs))
+    return {run.encoder.path: encoder.licence}, index
+
+
+def _queries(encoder: TransformerEncoder, inputs: Inputs) -> FloatArray:
+    """Some documents by the trained encoder, float32 (Q, D), unit rows: of validation where there are any."""
+    rows = inputs.validation_N if len(inputs.validation_N) else inputs.train_N
+    rows = rows[:: max(1, len(rows) // QUERIES_AT_MOST)][:QUERIES_AT_MOST]
+    doc_QD = encoder.encode_tokens([inputs.documents.row(row).tolist() for row in rows])
+    return doc_QD / np.maximum(np.linalg.norm(doc_QD, axis=1, keepdims=True), 1e-12)
 
 
 def training_log(inputs: Inputs, trained: Trained) -> dict[str, Any]:

@@ -14,20 +14,21 @@ import numpy as np
 from raytagger.corpus import LabelSet
 from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
-from raytagger.encoders import load_encoder
+from raytagger.encoders import Encoder, lazy_encoder
+from raytagger.encoders.lazy import loaded
 from raytagger.encoders.transformer import TransformerEncoder
 from raytagger.errors import SettingsError
 from raytagger.fit.inputs import Inputs, Ragged, hide_labels, part_documents
 from raytagger.objectives.projection import start_projection
 from raytagger.progress import Progress
-from raytagger.recipes.fitted import embed_labels
+from raytagger.recipes.fitted import embed_labels, licence_of, missing_labels
 from raytagger.recipes.reading import Collected, Read, check_trainable, corpus_files, read_training, source_of_key
 from raytagger.schema import FloatArray
 from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join
 
 DONE, TRAINED = "done.json", "trained_hashes.npy"
-STAGE = 3  # raised when it writes other files for the same input
+STAGE = 4  # raised when it writes other files for the same input
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Prepared:
         inputs: the same, loaded.
         trained_hashes: uint64, of the ids of all documents of the training split.
         report: what the corpus looked like.
+        left_out: training documents that are not trained on: for a hidden label, and for want of a trained one.
         encoded: labels that were encoded now.
         label_licence: of the label encoder.
     """
@@ -49,6 +51,7 @@ class Prepared:
     inputs: Inputs
     trained_hashes: np.ndarray
     report: CorpusReport
+    left_out: tuple[int, int]
     encoded: int
     label_licence: str
 
@@ -63,31 +66,41 @@ def prepare(
 ) -> Prepared:
     """Makes the inputs of a training, or takes those that an earlier attempt has made.
 
+    Encoders are loaded for what is not known yet: neither for their identity nor where all labels are in the bank.
+
     Raises:
         SettingsError: the document encoder cannot be trained.
         CorpusError: documents cannot be read, or none can be trained on.
     """
-    encoder, label_encoder = _trainable(run, store), load_encoder(run.label_encoder, store)
+    encoder, label_encoder = lazy_encoder(run.encoder, store), lazy_encoder(run.label_encoder, store)
     key = _key(run, store, labels, [encoder.identity, label_encoder.identity])
     uri = join(run.output.bundle, "training", f"inputs-{key}")
     report = CorpusReport(labels)
     if store.exists(join(uri, DONE)):
         say(f"the corpus is prepared already: {uri}")
-        return _prepared(key, uri, store, report, 0, label_encoder.licence)
-    corpus = _read(run, store, labels, encoder, report, progress)
+        return _prepared(key, uri, store, report, 0, licence_of(run, store, label_encoder))
+    trainable = _trainable(run, encoder)
+    if missing_labels(run, store, label_encoder, labels):
+        loaded(label_encoder)  # what is wrong with it is told before the corpus is read
+    corpus = _read(run, store, labels, trainable, report, progress)
     banked = embed_labels(run, store, label_encoder, labels, progress)
     own_LD = None
     if run.labels.encoder:
-        own_LD = encoder.encode(labels.full_texts).vector_BD
-    tokens = Ragged.of(encoder.tokenize(labels.full_texts).ids)
+        own_LD = trainable.encode(labels.full_texts).vector_BD
+    tokens = Ragged.of(trainable.tokenize(labels.full_texts).ids)
     inputs = _assemble(run, labels, corpus, tokens, banked.vector_LD, own_LD)
     with tempfile.TemporaryDirectory() as folder:
         inputs.save(Path(folder))
         np.save(Path(folder) / TRAINED, corpus.read.hash_N[corpus.read.train_N])
         report.save(Path(folder))
         store.upload(Path(folder), uri)
-    store.write_bytes(join(uri, DONE), json.dumps({"documents": len(corpus.documents)}).encode())
-    return _prepared(key, uri, store, report, banked.encoded, label_encoder.licence)
+    store.write_bytes(join(uri, DONE), json.dumps({"left_out": _left_out(corpus.read, inputs)}).encode())
+    return _prepared(key, uri, store, report, banked.encoded, licence_of(run, store, label_encoder))
+
+
+def _left_out(read: Read, inputs: Inputs) -> tuple[int, int]:
+    hidden = int((np.asarray(read.gold[read.train_N][:, inputs.hidden_L].sum(1)).ravel() > 0).sum())
+    return hidden, len(read.train_N) - len(inputs.train_N) - hidden
 
 
 def _key(run: FitRun, store: Store, labels: LabelSet, encoders: list[str]) -> str:
@@ -103,7 +116,8 @@ def _prepared(key: str, uri: str, store: Store, report: CorpusReport, encoded: i
     folder = _local(uri, store)
     report.restore(folder)
     hashes = np.load(folder / TRAINED, allow_pickle=False)
-    return Prepared(key, uri, Inputs.load(folder), hashes, report, encoded, licence)
+    hidden, untrained = json.loads(store.read_bytes(join(uri, DONE)))["left_out"]
+    return Prepared(key, uri, Inputs.load(folder), hashes, report, (hidden, untrained), encoded, licence)
 
 
 def _local(uri: str, store: Store) -> Path:
@@ -115,8 +129,8 @@ def _local(uri: str, store: Store) -> Path:
     return folder
 
 
-def _trainable(run: FitRun, store: Store) -> TransformerEncoder:
-    encoder = load_encoder(run.encoder, store)
+def _trainable(run: FitRun, named: Encoder) -> TransformerEncoder:
+    encoder = loaded(named)
     if not isinstance(encoder, TransformerEncoder) or run.encoder.kind != "transformer":
         raise SettingsError(
             "this kind of encoder cannot be trained",

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from raytagger.corpus import LabelSet
 from raytagger.corpus.report import CorpusReport
-from raytagger.encoders import Encoder, load_encoder
+from raytagger.encoders import Encoder, lazy_encoder
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress
@@ -59,8 +59,8 @@ class Workshop:
 
     @cached_property
     def any_encoder(self) -> Encoder:
-        """The frozen encoder, wherever it is read."""
-        return load_encoder(self.run.encoder, self.store)
+        """The frozen encoder, wherever it is read; loaded for texts that the bank does not know."""
+        return lazy_encoder(self.run.encoder, self.store)
 
     @cached_property
     def features_key(self) -> str:

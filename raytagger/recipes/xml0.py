@@ -35,20 +35,20 @@ from raytagger.bundle import (
     write_labels,
     write_trained,
 )
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.trained import trained_hashes
 from raytagger.bundle.xml0 import Mixture, Xml0Tagger, fusion_options, texts_alone, write_numbers
 from raytagger.calibration import Curve
 from raytagger.corpus import LabelSet
 from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
-from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder
+from raytagger.encoders import Encoder, lazy_encoder, open_encoder, save_encoder
 from raytagger.encoders.encoder import Embedded
+from raytagger.encoders.lazy import loaded
 from raytagger.encoders.transformer import TransformerEncoder
 from raytagger.errors import SettingsError
 from raytagger.fit.pairs import TextPairs, Tuning, draw_pairs, tune_on_pairs
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.blend_documents import choose_documents, survey
+from raytagger.recipes.blend_documents import choose_documents, refuse_trained, survey
 from raytagger.recipes.fitted import Fitted, check_places, embed_documents, embed_labels, held_out_share
 from raytagger.recipes.inside import INSIDE, fit_inside
 from raytagger.recipes.reading import Read, corpus_files, read_training, source_of_key
@@ -86,7 +86,8 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     """Makes a bundle of kind `xml0`.
 
     Raises:
-        SettingsError: a setting is impossible, or the base has another label set or reads another text.
+        SettingsError: a setting is impossible, or the base has another label set, reads another text or was
+            trained on validation documents.
         BundleError: the base is missing.
         CorpusError: documents cannot be read, or there is no validation document with a label.
     """
@@ -100,10 +101,11 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     run = replace(run, source=text_settings(base.manifest, run.source))
     job = Job(run, store, labels, CorpusReport(labels), progress, say)
     surveyed = survey(run, store, labels, job.report, progress)
+    refuse_trained(run, {run.xml0.base: base} if run.xml0.base else {}, surveyed, job.report)
     if inside:
         job.report.add_refused(inside.report)
     gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
-    pseudo_J = draw_hidden(gold, base.train_count_L, predictable(labels), run.train.seed)
+    pseudo_J = draw_hidden(gold, base.train_count_L, labels.predictable_L, run.train.seed)
     encoder = _make_encoder(job, surveyed, base, pseudo_J)
     banked = embed_labels(run, store, encoder, labels, progress)
     draft = Xml0Tagger(
@@ -175,13 +177,13 @@ def _check_base(labels: LabelSet, base: Tagger, place: str) -> None:
 
 def _make_encoder(job: Job, surveyed: Read, base: Tagger, pseudo_J: np.ndarray) -> Encoder:
     """The sentence encoder as it is, or fine-tuned; hidden labels take no part in that."""
-    run, encoder = job.run, load_encoder(job.run.encoder, job.store)
+    run, encoder = job.run, lazy_encoder(job.run.encoder, job.store)
     if not run.xml0.pairs:
         return encoder
     files = corpus_files(run, job.store)
     parts = [job.labels.fingerprint, run.train.seed, run.train.batch_size]
     parts += [encoder.identity, run.encoder.prompt, run.labels.prompt, run.xml0.pairs, run.xml0.learning_rate]
-    label_J = np.setdiff1d(np.flatnonzero((base.train_count_L > 0) & predictable(job.labels)), pseudo_J)
+    label_J = np.setdiff1d(np.flatnonzero((base.train_count_L > 0) & job.labels.predictable_L), pseudo_J)
     stages = Stages(job.store, join(run.output.bundle, "training"), job.say)
     key = fingerprint(source_of_key(run), files=files, parts=[*parts, label_J.tolist()])
     made = stages.folder("encoder", key, lambda folder: _tune(job, surveyed, encoder, label_J, folder))
@@ -190,7 +192,7 @@ def _make_encoder(job: Job, surveyed: Read, base: Tagger, pseudo_J: np.ndarray) 
 
 def _tune(job: Job, surveyed: Read, encoder: Encoder, label_J: np.ndarray, folder: Path) -> None:
     """Fine-tunes the encoder on pairs with some labels, and keeps it."""
-    run = job.run
+    run, encoder = job.run, loaded(encoder)
     assert isinstance(encoder, TransformerEncoder)
     gold = sp.csr_matrix(surveyed.gold[surveyed.train_N])
     pairs = draw_pairs(gold, label_J, run.xml0.pairs, run.train.seed)

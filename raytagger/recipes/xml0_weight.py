@@ -16,7 +16,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger import metrics
-from raytagger.bundle.frozen import predictable
 from raytagger.bundle.panel import spread
 from raytagger.bundle.xml0 import Mixture, Xml0Features, Xml0Tagger
 from raytagger.calibration import Curve, fit_curve, fit_platt
@@ -151,7 +150,7 @@ def score_folds(
 def _rivals(tagger: Xml0Tagger, known: Known, rng: np.random.Generator) -> np.ndarray:
     """Labels that are really unseen, and that none of the documents has: int64, 5,000 at most."""
     none_L = np.asarray(known.gold.sum(axis=0)).ravel() == 0
-    unseen = np.flatnonzero(predictable(tagger.labels) & ~tagger.seen_L & none_L)
+    unseen = np.flatnonzero(tagger.labels.predictable_L & ~tagger.seen_L & none_L)
     return np.sort(rng.permutation(unseen)[:MOST_RIVALS])
 
 

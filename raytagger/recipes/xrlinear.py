@@ -36,7 +36,7 @@ from raytagger.errors import SettingsError
 from raytagger.labels.label2vec import PRESETS
 from raytagger.labels.tree import MOST_SIBLINGS
 from raytagger.progress import Progress, silent, unsaid
-from raytagger.recipes.fitted import Fitted, check_places, embed_labels, held_out_share
+from raytagger.recipes.fitted import Fitted, check_places, embed_labels, held_out_share, licence_of
 from raytagger.recipes.rank import EMBEDDINGS, NEGATIVES, rank_tree, ranker_settings
 from raytagger.recipes.reading import corpus_bytes
 from raytagger.recipes.stages import Stages
@@ -151,7 +151,7 @@ def _write_encoder(shop: Workshop, folder: Path) -> tuple[dict[str, str], FloatA
     save_encoder(shop.encoder, shop.run.encoder, folder / "encoder")
     label_LE = embed_labels(shop.run, shop.store, shop.encoder, shop.labels, shop.progress).vector_LD
     np.save(folder / "label_LE.npy", label_LE.astype(np.float16))
-    return {shop.run.encoder.path: shop.encoder.licence}, label_LE
+    return {shop.run.encoder.path: licence_of(shop.run, shop.store, shop.encoder)}, label_LE
 
 
 def _validate(shop: Workshop, trees: list[Path]) -> tuple[Scores, sp.csr_matrix]:

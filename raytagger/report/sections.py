@@ -67,7 +67,7 @@ def comparison(subject: Subject, beside: Sequence[Subject], grouped: bool) -> st
     rows.append(row(["chance", "", "", "", percent(chance), percent(1 / unseen if unseen else None)], "other"))
     differences = [line for one in beside for line in _difference(subject, one)]
     how = "by source: documents of one source count as one draw" if grouped else "document by document"
-    note = f"<p class='note'>In %, below each figure the 95 % interval of a bootstrap {how}.</p>"
+    note = f"<p class='note'>In %, below each figure the 95 % interval of a bootstrap {how}.{_measure(beside)}</p>"
     return section(
         "Beside other taggers",
         "The higher, the better. One column alone misleads: a tagger must be good on seen and on unseen labels.",
@@ -236,6 +236,16 @@ def _figures_row(one: Subject, names: Sequence[str], own: bool) -> str:
         between = f"<small>{percent(ends[0])} to {percent(ends[1])}</small>" if ends else ""
         cells.append(f"<td>{percent(one.figures[name])}{between}</td>")
     return f"<tr class='{'own' if own else ''}'><th scope='row'>{escape(one.name)}</th>{''.join(cells)}</tr>"
+
+
+def _measure(beside: Sequence[Subject]) -> str:
+    """What is the same for all rows, where there are several."""
+    if not beside:
+        return ""
+    return (
+        " Unseen are the labels that none of these taggers was trained on, and PSP weighs labels by the training counts "
+        "of the first, so that all rows are over the same labels."
+    )
 
 
 def _difference(subject: Subject, other: Subject) -> list[str]:

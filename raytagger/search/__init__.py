@@ -5,6 +5,7 @@ from raytagger.search.approximate import (
     LabelIndex,
     build_index,
     open_index,
+    recall_warning,
     save_index,
 )
 from raytagger.search.choose import choose_index
@@ -36,6 +37,7 @@ __all__ = [
     "keep_tags",
     "nothing",
     "open_index",
+    "recall_warning",
     "save_index",
     "search_exact",
 ]

@@ -11,10 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from raytagger.corpus import LabelSet, read_source_labels
-from raytagger.encoders import Encoder
+from raytagger.encoders import Encoder, lazy_encoder
+from raytagger.encoders.lazy import loaded
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.labels import LabelBank
 from raytagger.progress import Progress, silent, unsaid
@@ -130,7 +132,7 @@ class Here:
     def embed(self, texts: list[str]) -> Iterator[Report]:
         """Encodes and stores texts; a report a slab. The same command, run again, finds a text that was fatal."""
         notes = Notes(Store(self.job.storage), join(self.job.bank, f"{self.job.identity}.begun"))
-        embedder = SlabEmbedder(self.job, self.encoder, notes, self.say)
+        embedder = SlabEmbedder(self.job, loaded(self.encoder), notes, self.say)
         try:
             for slab in cut_slabs(texts, 1):
                 with notes.of_deaths_only(slab.name):
@@ -141,7 +143,7 @@ class Here:
 
 def _workers(job: EmbedJob, run: FitRun, say: Callable[[str], None]) -> Here | OnRay:
     if not ray_is_up():
-        encoder = place_encoder(job)
+        encoder = lazy_encoder(job.encoder, Store(job.storage), partial(place_encoder, job))
         return Here(replace(job, identity=encoder.identity), encoder, say)
     from raytagger.stream.embed_on_ray import OnRay
 

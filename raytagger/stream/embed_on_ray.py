@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import ray
 import ray.data
 
+from raytagger.encoders import lazy_encoder
 from raytagger.errors import SettingsError
 from raytagger.settings import ClusterSettings
+from raytagger.store import Store
 from raytagger.stream.cluster import one_row_blocks, own_errors, share_out, worker_pool
 from raytagger.stream.on_ray import RemoteLedger, start_ledger
 from raytagger.stream.slabs import EmbedJob, Failure, Report, Slab, SlabEmbedder, cut_slabs, place_encoder
@@ -31,7 +34,7 @@ class OnRay:
 
     @classmethod
     def ask(cls, job: EmbedJob, cluster: ClusterSettings, say: Callable[[str], None]) -> OnRay:
-        """Loads the encoder on a worker, since the machine that drives the run may be too small for it."""
+        """Asks a worker about the encoder, whose files the machine that drives the run may not have."""
         if job.encoder.device == "auto":
             # A worker sees the GPU that Ray gave it; without one it must not crowd a GPU that it can merely see.
             job = replace(job, encoder=replace(job.encoder, device="cuda" if cluster.use_gpu else "cpu"))
@@ -65,7 +68,7 @@ class OnRay:
 
 @ray.remote
 def _describe(job: EmbedJob) -> tuple[str, str]:
-    encoder = place_encoder(job)
+    encoder = lazy_encoder(job.encoder, Store(job.storage), partial(place_encoder, job))
     return encoder.identity, encoder.licence
 
 

@@ -40,6 +40,17 @@ class FaultyEncoder(StaticEncoder):
         return Embedded(finish(encoded.vector_BD, texts), encoded.cut_B)
 
 
+class CountedEncoder(StaticEncoder):
+    """Notes each time that it is loaded in the file RAYTAGGER_LOADS."""
+
+    describe = staticmethod(StaticEncoder.describe)
+
+    def __init__(self, settings, folder) -> None:
+        super().__init__(settings, folder)
+        with open(os.environ["RAYTAGGER_LOADS"], "a") as file:
+            file.write("loaded\n")
+
+
 def _opened():
     gate = os.environ.get("RAYTAGGER_FAULT_GATE", "")
     with contextlib.suppress(OSError, ValueError), open(gate) as file:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -86,6 +87,22 @@ def test_labels_that_are_not_allowed_are_never_found(built):
     assert np.mean(hits) > 9
 
 
+@pytest.mark.parametrize("absent", [0, 7])
+def test_a_search_makes_no_list_of_all_labels(absent):
+    """Of a million labels it would take longer than the search: which may be found is read as bits."""
+    label_LD = clusters(100_000, 4)
+    search = DenseSearch.over(label_LD, build_index(label_LD, "ivf", 0)[0])
+    doc_BD, allowed = label_LD[:1], np.ones(len(label_LD), bool)
+    allowed[:absent] = False
+    tracemalloc.start()
+    found = search.search(doc_BD, allowed, 5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * len(label_LD)
+    assert (found.label_BK[0, 0] == 0) == (not absent)
+    assert allowed[found.label_BK].all()
+
+
 def test_few_allowed_labels_are_searched_exactly(built):
     label_LD, index, _ = built
     doc_BD, allowed = clusters(10, seed=6), np.arange(len(label_LD)) % 100 == 7
@@ -142,6 +159,32 @@ def test_an_index_for_a_mean_of_cosines_is_refused(small_run):
     run = dataclasses.replace(small_run("mean"), search=SearchSettings(kind="mean", index="hnsw"))
     with pytest.raises(SettingsError, match="auto or exact for mean"):
         fit(run)
+
+
+def scattered(small_run, monkeypatch, documents):
+    """A run over the small corpus whose label vectors are so many and alike that little effort misses some."""
+    monkeypatch.setattr(approximate, "EFFORTS", {"ivf": (1,)})
+    run = small_run("dense")
+    source = dataclasses.replace(run.source, documents=run.source.documents if documents else "")
+    return dataclasses.replace(run, source=source, search=SearchSettings(kind="dense", index="ivf"))
+
+
+@pytest.mark.parametrize(("documents", "queried"), [(True, "documents"), (False, "labels moved a little")])
+def test_an_index_that_misses_labels_is_told_and_measured_on_documents(small_run, monkeypatch, documents, queried):
+    said = []
+    run = scattered(small_run, monkeypatch, documents)
+    monkeypatch.setattr(approximate, "RECALL_WANTED", 1.01)
+    fitted = fit(run, say=said.append)
+    from raytagger.store import Store
+
+    facts = open_bundle(fitted.bundle, Store()).manifest["index"]
+    assert (facts["queried"], facts["queries"] > 40) == (queried, True)
+    assert facts["recall@10"] < 1.01
+    (warning,) = [line for line in fitted.warnings if "label index" in line]
+    assert f"finds {100 * facts['recall@10']:.1f} % of the ten best labels" in warning
+    assert f"warning: {warning}" in said
+    monkeypatch.setattr(approximate, "RECALL_WANTED", facts["recall@10"])
+    assert not [line for line in fit(run).warnings if "label index" in line]
 
 
 def test_without_faiss_the_remedy_is_named(monkeypatch):

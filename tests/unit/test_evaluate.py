@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytagger.bundle import load
+from raytagger.compare import evaluate_beside
 from raytagger.corpus import LabelSet
 from raytagger.corpus.output import SMALL
 from raytagger.errors import BundleError, CorpusError, RejectsError
-from raytagger.evaluate import Asked, evaluate, gold_matrix
+from raytagger.evaluate import Asked, Yardstick, evaluate, gather, gold_matrix
+from raytagger.progress import silent
 from raytagger.recipes.fit import fit
 from raytagger.settings import FitRun, OutputSettings, SearchSettings, SourceSettings
 from raytagger.tables import figure_lines
@@ -384,6 +386,23 @@ def test_too_many_documents_that_cannot_be_tagged_end_the_evaluation(faulty, sto
     source = SourceSettings(documents=str(path), max_reject_share=0.5 / len(rows))
     with pytest.raises(RejectsError, match=rf"1 of {len(rows)} documents .*tagging_failed 1, .*ValueError"):
         evaluate(load(faulty), store, source, Asked())
+
+
+@pytest.mark.parametrize(("first", "second"), [("flagged", "plain"), ("plain", "flagged")])
+def test_bundles_that_are_compared_are_measured_over_the_same_labels(folder, store, first, second):
+    """`plain` was trained on two labels that `flagged` was not; unseen is what neither was trained on."""
+    rows, source = make_documents(), SourceSettings(documents=str(folder / "docs.parquet"), columns=("source",))
+    places = [str(folder / first), str(folder / second)]
+    figures, page = evaluate_beside(places, "", source, Asked(details=True), silent, store)
+    assert_equal(figures, naive(load(places[0]), rows, "test", ("test", "zeroshot"), untrained(rows)))
+    assert figures["compared"] == [load(place).bundle_id for place in places]
+    assert "2 bundles are compared" in "\n".join(figure_lines(figures))
+    assert "none of these taggers was trained on" in page
+    other = load(places[1])
+    yardstick = Yardstick.over([load(places[0]), other])
+    measured = gather(other, store, source, Asked(), yardstick=yardstick).summary(Asked())
+    weighed = dataclasses.replace(other, train_count_L=load(places[0]).train_count_L)
+    assert_equal(measured, naive(weighed, rows, "test", ("test", "zeroshot"), untrained(rows)))
 
 
 def test_no_training_documents_leave_psp_undefined(folder, store):

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +48,13 @@ def test_an_epoch_reads_every_row_once_whoever_reads_it(rows, size, workers, see
     assert len(read) > rows - batches.size
     again = make_batches(rows, size, workers, seed)
     assert (again.step(batches.steps_an_epoch) == batches.step(batches.steps_an_epoch)).all()
+
+
+@pytest.mark.parametrize(("rows", "workers"), [(1, 2), (3, 8), (5, 4)])
+def test_of_fewer_rows_than_workers_each_is_read_by_one(rows, workers):
+    batches = make_batches(rows, 8, workers, 0, or_none=True)
+    read = np.concatenate([batches.of_worker(0, rank) for rank in range(workers)])
+    assert len(set(read)) == len(read) == batches.size == rows - batches.odd
 
 
 def test_a_batch_that_workers_cannot_share_is_refused():
@@ -222,6 +231,47 @@ def test_one_long_label_takes_the_memory_of_one(encoder, tmp_path, store):
     assert peak < 100_000_000
     assert inputs.twin_L[-1] == inputs.twin_L[1]
     assert len(set(inputs.twin_L.tolist())) == len(set(labels.full_texts))
+
+
+def test_label_texts_are_read_where_workers_are_more_than_labels(encoder, tmp_path, store):
+    workers = 64
+    run = tiny_run(encoder, str(tmp_path / "out"), batch_size=workers, anchor=0.0)
+    inputs = prepare(run, store, read_run_labels(run, store), silent, unsaid).inputs
+    labels = int(inputs.usable_L.sum())
+    assert labels < workers
+    job = FitJob(str(tmp_path), run.encoder, run.train, run.storage, False, True)
+    task, read = OneSidedTask(job, Place(workers=workers), inputs, tmp_path), 0
+    for rank in range(workers):
+        task.place = dataclasses.replace(task.place, rank=rank)
+        for step in task.steps(0, 1):
+            if step.auxiliary is not None:
+                read += step.auxiliary.gold.shape[0]
+                assert step.auxiliary.share == 1 / labels
+    assert read == labels
+    sharded = dataclasses.replace(job, train=dataclasses.replace(run.train, shard_labels=True))
+    with pytest.raises(SettingsError, match=rf"fewer labels than workers.*{labels} labels, {workers} workers"):
+        OneSidedTask(sharded, Place(workers=workers), inputs, tmp_path)
+
+
+def test_a_training_says_which_documents_it_leaves_out(encoder, tmp_path):
+    said, run = [], tiny_run(encoder, str(tmp_path / "out"), pseudo_unseen=0.2, batch_size=48, max_steps=1)
+    fit_ofde(run, say=said.append)
+    (story,) = [line for line in said if "left out" in line]
+    trained, hidden, untrained, odd, texts = (
+        int(re.search(rf"([0-9]+) {what}", story)[1])
+        for what in (
+            "training documents, ",
+            "training documents that have a hidden label",
+            "without a trained label",
+            "documents and",
+            "label texts",
+        )
+    )
+    lines = map(json.loads, Path(run.source.documents).read_text(encoding="utf-8").splitlines())
+    labels = len(Path(run.source.labels).read_text(encoding="utf-8").splitlines())
+    assert trained + hidden + untrained == sum(line["split"] == "train" for line in lines)
+    assert hidden > 0
+    assert (odd, texts) == (trained % 48, labels % min(48, labels))
 
 
 def weights_of(task):

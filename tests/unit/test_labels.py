@@ -35,6 +35,15 @@ def test_title_and_text_are_joined():
     assert from_table(table).full_texts == ["T. x", "T", "x", ""]
 
 
+def test_which_labels_may_be_answered_is_found_out_once():
+    """A tagger asks for it with every call, and a million labels take 50 ms."""
+    table = pa.table({"id": ["1", "2", "3"], "title": ["T", "", "U"], "status": ["active", "active", "retired"]})
+    labels = from_table(table)
+    assert labels.predictable_L.tolist() == [True, False, False]
+    assert labels.predictable_L is labels.predictable_L
+    assert not labels.predictable_L.flags.writeable
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -11,6 +11,7 @@ import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors.torch import load_file, save_file
 
 from raytagger.errors import SettingsError
 from raytagger.objectives import losses
@@ -264,6 +265,13 @@ def test_least_squares_finds_an_affine_map(weight_DE, seed):
 
 
 @pytest.mark.slow
+def test_a_projection_between_two_encoders_can_be_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    projection = LabelProjection(*least_squares(rng.random((20, 6), np.float32), rng.random((20, 4), np.float32)))
+    save_file(projection.state_dict(), tmp_path / "kept.safetensors")
+    torch.testing.assert_close(load_file(tmp_path / "kept.safetensors"), dict(projection.state_dict()))
+
+
 def test_least_squares_brings_two_real_encoders_nearer_than_chance(store, minilm):
     from raytagger.corpus.labels import from_table
     from raytagger.corpus.output import small_corpus

@@ -21,7 +21,15 @@ from raytagger.evaluate import Asked, evaluate
 from raytagger.progress import silent
 from raytagger.recipes.fit import fit
 from raytagger.recipes.reading import Collected, corpus_files, read_training
-from raytagger.settings import BlendSettings, FitRun, OutputSettings, SearchSettings, SourceSettings
+from raytagger.settings import (
+    BlendSettings,
+    FitRun,
+    OutputSettings,
+    SearchSettings,
+    SourceSettings,
+    TrainSettings,
+    Xml0Settings,
+)
 from raytagger.store import read_manifest
 from tests.corpora import STATIC
 
@@ -163,6 +171,22 @@ def test_a_blend_knows_its_own_training_documents_beside_those_of_its_members(ma
     assert set(load(str(tmp_path / "member")).trained_hashes) < set(hashes)
     figures = measure(run, store)
     assert (figures["held_out"], figures["n_trained_documents"]) == (0.1, 0)
+
+
+@pytest.mark.parametrize("way", ["blend", "xml0"])
+def test_a_bundle_that_was_trained_on_this_runs_validation_documents_is_no_member(make_run, tmp_path, way):
+    """Each run draws a twentieth of its documents by its own seed where there is no validation split."""
+    run = dataclasses.replace(make_run(rows_of(300), kind="mean"), method="xrlinear", encoder=STATIC)
+    fit(run)
+    member = str(tmp_path / "member")
+    shutil.move(tmp_path / "bundle", member)
+    named = {"blend": {"blend": BlendSettings(members=(member,))}, "xml0": {"xml0": Xml0Settings(base=member)}}
+    over = dataclasses.replace(run, method=way, **named[way])
+    other = dataclasses.replace(over, train=TrainSettings(seed=1))
+    said = r"member was trained on validation documents.*of 14 documents.*train\.seed 0, a share of 0\.1 held out"
+    with pytest.raises(SettingsError, match=said + r".*expected.*train\.seed 1, a share of 0\.1 held out"):
+        fit(other)
+    fit(over)
 
 
 def test_a_split_where_no_document_has_one_is_refused_with_the_reason(make_run, store, tmp_path):
