@@ -66,6 +66,8 @@ class LabelBank:
         known = self._read(join(self.uri, encoder_id))
         keys = [text_key(text) for text in texts]
         new = [text for key, text in _by_key(texts).items() if key not in known]
+        if new:
+            progress("label bank", 0, len(new))
         for start in range(0, len(new), SLAB_TEXTS):
             slab = new[start : start + SLAB_TEXTS]
             vector_SD = encode(slab)

@@ -70,7 +70,8 @@ def fit_blend(run: FitRun, progress: Progress = silent, say: Callable[[str], Non
     learnt = learn(run, store, labels, members, names, report, progress, say)
     version = _publish(run, store, places, learnt, report)
     trained, seconds = int(learnt.tagger.seen_L.sum()), time.perf_counter() - started
-    return Fitted(run.output.bundle, version, len(labels), trained, 0, report, seconds)
+    encoded = sum(fitted.encoded_labels for fitted in inside)
+    return Fitted(run.output.bundle, version, len(labels), trained, encoded, report, seconds)
 
 
 def check_blend(run: FitRun) -> None:

@@ -125,7 +125,8 @@ def fit_xml0(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     trained_on = np.union1d(trained_hashes(base), surveyed.hash_N[surveyed.train_N])
     version = _publish(job, place, tagger, chosen, trained_on)
     trained, seconds = int(tagger.seen_L.sum()), time.perf_counter() - started
-    return Fitted(run.output.bundle, version, len(labels), trained, banked.encoded, job.report, seconds)
+    encoded = banked.encoded + (inside.encoded_labels if inside else 0)
+    return Fitted(run.output.bundle, version, len(labels), trained, encoded, job.report, seconds)
 
 
 def check_xml0(run: FitRun) -> None:

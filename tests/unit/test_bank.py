@@ -97,7 +97,7 @@ def test_a_killed_run_keeps_its_slabs(labels_bank, small_slabs, tmp_path):
 def test_progress_is_told(labels_bank, small_slabs):
     told = []
     labels_bank.embed(TEXTS, "encoder", Counting(), lambda *what: told.append(what))
-    assert told == [("label bank", done, 25) for done in (10, 20, 25)]
+    assert told == [("label bank", done, 25) for done in (0, 10, 20, 25)]
 
 
 def test_what_is_missing_is_told_each_once_in_order(labels_bank):

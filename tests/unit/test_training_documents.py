@@ -151,7 +151,7 @@ def test_a_share_is_held_out_and_evaluated_on(make_run, store):
 
 
 @pytest.mark.slow
-def test_what_a_person_must_know_is_told_once_however_many_bundles_are_inside(make_run):
+def test_what_a_person_must_know_is_told_once_however_many_bundles_are_inside(make_run, store):
     run = dataclasses.replace(
         make_run(rows_of(300)), method="blend", encoder=STATIC, blend=BlendSettings(methods=("frozen",))
     )
@@ -159,6 +159,7 @@ def test_what_a_person_must_know_is_told_once_however_many_bundles_are_inside(ma
     fitted = fit(run, say=said.append)
     assert len([line for line in said if line.startswith("warning:")]) == len(fitted.warnings) == 1
     assert load(run.output.bundle).manifest["held_out"] == 0.1
+    assert fitted.encoded_labels == len(read_labels(store, run.source.labels))
 
 
 def test_a_blend_knows_its_own_training_documents_beside_those_of_its_members(make_run, store, tmp_path):
