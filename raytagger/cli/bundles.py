@@ -86,11 +86,16 @@ def evaluate(
     Example: raytagger evaluate models/ofde --documents docs.parquet --html report.html --beside models/frozen
     """
     from raytagger.compare import evaluate_beside
+    from raytagger.errors import SettingsError
     from raytagger.evaluate import Asked
     from raytagger.settings import RetagRun, make_run
     from raytagger.store import Store, check_writable
 
     with explained_errors(), shown_progress() as progress:
+        if beside and not html_file:
+            raise SettingsError("--beside without --html", got=beside[0], remedy="Name a report's file by --html.")
+        if json_file and json_file == html_file:
+            raise SettingsError("--json and --html name one file", got=str(json_file), expected="two")
         bundles = [bundle, *(beside or ())]
         for file in filter(None, (json_file, html_file)):
             check_writable(Store(), str(file), apart_from=(documents, labels, *bundles))

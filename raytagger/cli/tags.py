@@ -23,7 +23,7 @@ def tags_history(uri: Table, as_json: Json = False) -> None:
     from raytagger.store.tags import TagTable
 
     with explained_errors():
-        commits = [commit for commit in TagTable(Store(), uri).history() if "run_id" in commit]
+        commits = [commit for commit in TagTable(Store(), uri).there().history() if "run_id" in commit]
     names = ["version", "run_id", "bundle_id", "label_set_id", "documents_read", "documents_quarantined"]
     rows = [[commit.get(name, "") for name in names] for commit in commits]
     show_json(commits) if as_json else show(table(rows, names))

@@ -210,10 +210,22 @@ def read_labels(
                 raise CorpusError(f"{entry.uri}: line {row.position} is {row.reason}: {row.error}")
             if chunk.positions and not chunk.table.num_columns:
                 raise CorpusError(f"{entry.uri} has no column label_id or id", got=list(chunk.names))
+            _refuse_other_case(chunk.names, entry.uri)
             tables.append(chunk.table)
     if not sum(map(len, tables)):
         raise CorpusError("the label file has no labels", got=uri)
     return from_table(pa.concat_tables(tables, promote_options="default"), uri, form)
+
+
+def _refuse_other_case(names: Sequence[str], place: str) -> None:
+    for name in names:
+        if name not in KINDS and name.lower() in KINDS and name.lower() not in names:
+            raise CorpusError(
+                f"{place}: a column is passed over",
+                got=name,
+                expected=name.lower(),
+                remedy="Rename it: columns of labels are called by small letters.",
+            )
 
 
 def from_table(table: pa.Table, place: str = "labels", form: str = "none") -> LabelSet:

@@ -13,10 +13,10 @@ EARLY_ROWS = 10_000  # where none of so many can be used, nobody waits for the r
 
 REMEDIES = {
     "not_utf8": "Convert the files to UTF-8: iconv -f CP1252 -t UTF-8 in > out.",
-    "not_json": "Write one JSON object a line: jq -c . in.json > out.jsonl.",
+    "not_json": "Write one JSON object a line: jq -c 'if type == \"array\" then .[] else . end' in > out.",
     "not_csv": "Mend the quotes, or set source.quotes = never where a quote is an ordinary character.",
     "wrong_width": "Check the separator, and whether fields with separators stand in quotes (source.quotes).",
-    "wrong_type": "Convert the column, or name another by source.map.",
+    "wrong_type": 'Convert the column, or name another by source.map; source.map.labels = "" reads no labels.',
     "no_id": "Give every document an id, or name the column by source.map.id.",
     "empty_text": "Name the columns of the text by source.map.text or source.fields; feature files have none.",
     "duplicate_id": "Give every document an id of its own, or name the column that has it by source.map.id.",

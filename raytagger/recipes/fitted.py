@@ -71,7 +71,8 @@ def check_places(run: FitRun) -> None:
     if not 1 <= run.search.k <= MOST_TAGS:
         raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
     for place in filter(None, (run.output.bundle, run.labels.bank)):
-        check_writable(Store(run.storage), place, folder=True)
+        inputs = (run.source.documents, run.source.labels)
+        check_writable(Store(run.storage), place, folder=True, apart_from=inputs)
 
 
 def warnings_of(run: FitRun, fitted: Fitted) -> tuple[str, ...]:

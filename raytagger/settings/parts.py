@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from raytagger.errors import SettingsError
+
 
 @dataclass(frozen=True)
 class SourceSettings:
@@ -24,6 +26,10 @@ class SourceSettings:
     holdout: float = 0.1  # share of the documents held out as `test`, by hash of the id, where none has a split
     max_bytes: int = 5_000_000  # a longer document is rejected as `too_long`
     max_reject_share: float = 0.01  # a run with a larger share of rejects fails with exit code 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_reject_share <= 1:
+            raise SettingsError("source.max_reject_share", got=self.max_reject_share, expected="0 to 1")
 
 
 @dataclass(frozen=True)

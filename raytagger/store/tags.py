@@ -123,6 +123,17 @@ class TagTable:
                 storage_options=self.store.delta_options(self.uri),
             )
 
+    def there(self) -> DeltaTable:
+        """The newest version.
+
+        Raises:
+            StoreError: there is no table.
+        """
+        table = self.open()
+        if table is None:
+            raise StoreError("no tag table there", got=self.uri, remedy="`raytagger retag` makes one.")
+        return table
+
     def history(self) -> list[dict[str, Any]]:
         """Commits, newest first, each with `version`, `timestamp` and what its run wrote."""
         table = self.open()
@@ -160,10 +171,7 @@ class TagTable:
         Raises:
             StoreError: there is no table, or no such document in it.
         """
-        table = self.open()
-        if table is None:
-            raise StoreError("no tag table there", got=self.uri, remedy="`raytagger retag` makes one.")
-        for rows in self.read(table):
+        for rows in self.read(self.there()):
             found = rows.filter(pc.equal(rows["doc_id"], doc_id))
             if len(found):
                 return found.to_pylist()[0]

@@ -25,7 +25,7 @@ def check_writable(store: Store, uri: str, folder: bool = False, apart_from: Ite
     Raises:
         StoreError: something else is there, or it cannot be written.
     """
-    _check_apart(store, uri, apart_from)
+    _check_apart(store, uri, apart_from, folder)
     if is_s3(uri):
         probe = f"{'.' if folder else ''}probe-{uuid.uuid4().hex[:12]}"
         place = join(uri, probe) if folder else f"{uri.rstrip('/')}.{probe}"
@@ -48,11 +48,12 @@ def check_writable(store: Store, uri: str, folder: bool = False, apart_from: Ite
             _try(_nearest(path.absolute().parent))
 
 
-def _check_apart(store: Store, output: str, inputs: Iterable[str]) -> None:
+def _check_apart(store: Store, output: str, inputs: Iterable[str], folder: bool) -> None:
+    """A folder of results within one that is read would be read itself the next time."""
     target = _real(output)
     for uri in filter(None, inputs):
         place = _real(split_pattern(uri)[0] if is_pattern(uri) and not store.exists(uri) else uri)
-        if target == place or (target.startswith(f"{place}/") and store.exists(output)):
+        if target == place or (target.startswith(f"{place}/") and (folder or store.exists(output))):
             raise StoreError("the output is a place that is read", got=output, remedy="Name another one.")
 
 

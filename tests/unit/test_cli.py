@@ -126,6 +126,8 @@ def toml(tmp_path):
         ("[search]\nk = 'five'\n", "expected a value of type int"),
         ("[search\n", "is not a TOML file"),
         ("", "source.labels is empty"),
+        ("[source]\nmax_reject_share = -1.0\n", "source.max_reject_share; got -1.0; expected 0 to 1"),
+        ("[source]\nmax_reject_share = nan\n", "source.max_reject_share; got nan; expected 0 to 1"),
         ("method = 'magic'\n", "method; got 'magic'; expected "),
     ],
 )
@@ -145,6 +147,8 @@ def test_a_wrong_run_file_is_two(toml, text, message):
         ("fit", "jobs/no-such.toml"),
         ("fit", "jobs/frozen.toml", "--set", "nothing"),
         ("evaluate", "bundle"),
+        ("evaluate", "bundle", "--documents", "x", "--beside", "other"),
+        ("evaluate", "bundle", "--documents", "x", "--json", "one", "--html", "one"),
         ("nonsense",),
         ("tag", "bundle", "--documents", "x", "--output", "y", "--k", "0"),
         ("labels", "diff", "one"),
@@ -163,6 +167,7 @@ def test_wrong_usage_is_two(arguments):
     [
         (("evaluate", "no-bundle", "--documents", "x"), "no bundle there"),
         (("labels", "diff", "no-file", "no-file"), "nothing is stored there"),
+        (("tags", "history", "."), "no tag table there"),
         (("fit", "jobs/frozen.toml", "--set", "source.labels=no-file"), "nothing is stored there"),
     ],
     ids=str,

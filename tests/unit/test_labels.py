@@ -75,6 +75,8 @@ def test_row_formats(tmp_path, name, content):
         ("l.jsonl", '{"id": "a", "text": "b"}\n{"id": \n', "line 2 is not_json"),
         ("l.jsonl", b'{"id": "a", "text": "\xff"}\n', "line 1 is not_utf8"),
         ("l.csv", "id,text,seen\na,b,perhaps\n", "line 2 is wrong_type: seen"),
+        ("l.csv", "id,text,Seen\na,b,no\n", "a column is passed over; got 'Seen'; expected seen"),
+        ("l.jsonl", '{"id": "a", "text": "b", "STATUS": "retired"}\n', "passed over; got 'STATUS'"),
         ("l.csv", b"id,text\na,\xff\n", "line 2 is not_utf8"),
         ("l.csv", "id,text\n", "no labels"),
         ("l.jsonl", "", "no labels"),

@@ -51,6 +51,8 @@ def another(value):
         return {**value, "text": "more"}
     if isinstance(value, str):
         return value + "x"
+    if isinstance(value, float):
+        return 0.7 * value + 0.123  # a share stays one
     return (value or 0) + 1
 
 

@@ -200,3 +200,19 @@ def test_every_command_looks_at_its_target_first(words, tmp_path, capsys):
     assert end.value.code == 1
     assert re.match(r"error: a (file|folder) is where a (file|folder) is to be", capsys.readouterr().err)
     assert tree(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("bundle", ["documents", "documents/models", "labels.jsonl"])
+def test_a_fit_writes_into_no_place_that_it_reads(tmp_path, capsys, bundle):
+    """The next one would read the bundle's files as documents."""
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "docs.jsonl").write_text('{"id": "1", "text": "bread", "labels": ["a"]}\n')
+    (tmp_path / "labels.jsonl").write_text('{"id": "a", "text": "baking"}\n')
+    before = tree(tmp_path)
+    places = {"source.documents": "documents", "source.labels": "labels.jsonl", "output.bundle": bundle}
+    sets = [word for name, place in places.items() for word in ("--set", f"{name}={tmp_path / place}")]
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "jobs/frozen.toml", "--set", "search.kind=tfidf", *sets])
+    assert end.value.code == 1
+    assert "the output is a place that is read" in capsys.readouterr().err
+    assert tree(tmp_path) == before
