@@ -17,9 +17,11 @@ OPENINGS = 5
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     from benchmarks.beam_models import build
+    from benchmarks.pecos_client import Pecos
     from raytagger.tables import table
 
-    problem = build(data, "20k" if quick else "200k")
+    with Pecos(quick) as pecos:
+        problem = build(data, "20k" if quick else "200k", pecos)
     with tempfile.TemporaryDirectory() as temporary:
         layout = write_model(problem.model, Path(temporary))
         memory = two_processes(layout, problem.test)
@@ -47,6 +49,7 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         "compilation": compiled,
         "imports": imports,
         "torch_imported": "torch" in imports["load"]["heavy"],
+        "left_out": pecos.left_out,
     }
 
 
