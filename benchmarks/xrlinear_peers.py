@@ -91,7 +91,8 @@ def write_pecos(folder: Path, tree: Any, weights: Sequence[Any]) -> None:
 def time_pecos(pecos: Any, folder: Path, ours: Any, single: int, turns: int) -> dict[str, dict[str, float]]:
     """PECOS over `folder/pecos` and `folder/documents.npz`, in both of its layouts, beam 10, ten labels.
 
-    {} where PECOS cannot be had. Its memory is half of what opening both layouts takes. `ours` are our answers, `Scores` over the same places.
+    Its memory is half of what opening both layouts takes. `ours` are our answers, `Scores` over the same places. {}
+    where PECOS cannot be had.
     """
     from benchmarks.beam_models import disagreements
 
