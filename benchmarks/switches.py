@@ -35,7 +35,9 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
             continue
         with tempfile.TemporaryDirectory() as folder:  # one label bank for all rows
             for number, (row, switches) in enumerate(ROWS.items()):
-                source = source if number else sampled(source_of(data, name), Path(folder))
+                source = (
+                    source if number else sampled(source_of(data, name), Path(folder), QUICK if quick else None)
+                )
                 found = train_switched(source, switches, steps, f"{folder}/{number}", quick)
                 results[f"{name}: {row}"] = found
                 print(name, row, *(percent(found[key]) for key in KEYS), flush=True)
@@ -44,11 +46,11 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
     return {"rows": results, "steps": SETS}
 
 
-def sampled(source: SourceSettings, folder: Path) -> SourceSettings:
+def sampled(source: SourceSettings, folder: Path, limit: int | None) -> SourceSettings:
     """Some documents of each split; unused ones would only be read and tokenised."""
     documents, rng = pq.read_table(source.documents), np.random.default_rng(0)
     split = np.array(documents["split"].to_pylist())
-    rows = [rng.permutation(np.flatnonzero(split == name))[:most] for name, most in SAMPLE.items()]
+    rows = [rng.permutation(np.flatnonzero(split == name))[:most][:limit] for name, most in SAMPLE.items()]
     pq.write_table(documents.take(np.sort(np.concatenate(rows))), folder / "docs.parquet")
     return replace(source, documents=str(folder / "docs.parquet"))
 

@@ -25,7 +25,8 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         layout = write_model(problem.model, Path(temporary))
         memory = two_processes(layout, problem.test)
-        compiled = compilation(layout, Path(temporary) / "numba")
+        kernels = Path(os.environ["NUMBA_CACHE_DIR"]) if quick else Path(temporary) / "numba"
+        compiled = compilation(layout, kernels)
         bundle = small_bundle(data, Path(temporary))
         imports = {what: in_process("imports", what, bundle) for what in ("search", "load")}
         megabytes = sum(path.stat().st_size for path in layout.iterdir()) / 1e6
