@@ -1,5 +1,7 @@
 """The models that the beam benchmarks search: trained by PECOS, once, and kept in the cache.
 
+Where PECOS cannot be had, our own training makes them.
+
 `20k`: debian_seealso, where labels are the packages that a package recommends. `200k`: rare phrases of two or three
 words of the Debian descriptions as labels, a problem of speed and not of quality: features and labels come from the
 same text.
@@ -7,7 +9,7 @@ same text.
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +17,20 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from benchmarks.pecos_peer import Pecos
-from raytagger.encoders.locate import cache_folder
+from benchmarks.kept import OURS, kept
+from benchmarks.pecos_client import PECOS, Pecos
+from benchmarks.trained import train_weights
+from benchmarks.xrlinear_peers import write_pecos
+from raytagger.labels.grow import grow_tree
+from raytagger.labels.pifa import pifa
 from raytagger.recipes.import_pecos import read_pecos
 from raytagger.schema import FloatArray, Scores
 from raytagger.search.beam import BeamSearch, warm
 from raytagger.search.layout import open_layout, write_layout
 
 FEATURES = 100_000
-SPLITS = {"20k": 16, "200k": 32}
+SPLITS, LEAF = {"20k": 16, "200k": 32}, 100
+SETS = {"20k": ("debian_seealso",), "200k": ("debtags", "debian_seealso")}
 BEAM = K = 10
 CLOSE = 1e-4
 PHRASES, TEST = 200_000, 4_000
@@ -71,25 +78,34 @@ def disagreements(found: Scores, theirs: sp.csr_matrix) -> dict[str, float]:
     return {"entries": int(theirs.nnz), "wrong": wrong, "tied": tied, "largest_difference": largest}
 
 
-def build(data: Path, name: str) -> Problem:
+def build(data: Path, name: str, pecos: Pecos) -> Problem:
     """The problem of that name, made and trained on first use (200k: some minutes)."""
-    folder = cache_folder() / "benchmarks" / f"beam_{name}"
+    files = [data / of / f"{part}.parquet" for of in SETS[name] for part in ("docs", "labels")]
+    folder = kept(f"beam_{name}", Path(__file__), PECOS if pecos.there else OURS, *files, rivals=pecos.there)
     files = ("train.npz", "gold.npz", "test.npz", "test_gold.npz")
     problem = Problem(folder / "model", *(folder / file for file in files))
     if not (folder / "ready.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         for path, matrix in zip(problem[1:], _MAKERS[name](data), strict=True):
             sp.save_npz(path, matrix.astype(np.float32))
-        with Pecos() as pecos:
-            took = pecos.ask(
-                "train",
-                documents=str(problem.train),
-                gold=str(problem.gold),
-                model=str(problem.model),
-                splits=SPLITS[name],
-            )
+        took = (train_theirs if pecos.there else train_ours)(problem, SPLITS[name], pecos)
         (folder / "ready.json").write_text(json.dumps(took))
     return problem
+
+
+def train_theirs(problem: Problem, splits: int, pecos: Pecos) -> dict[str, Any]:
+    """PECOS's model; what it took."""
+    files = {"documents": str(problem.train), "gold": str(problem.gold), "model": str(problem.model)}
+    return pecos.ask("train", **files, splits=splits)
+
+
+def train_ours(problem: Problem, splits: int, pecos: Pecos) -> dict[str, Any]:
+    """The same by our own code, in PECOS's format; its labels are the tree's places."""
+    doc_NV, gold = (sp.csr_matrix(sp.load_npz(path)) for path in (problem.train, problem.gold))
+    gold = sp.csr_matrix(gold, dtype=bool)
+    tree = grow_tree(pifa(doc_NV, gold), splits, LEAF, 0)
+    write_pecos(problem.model, tree, train_weights(tree, doc_NV, gold))
+    return pecos.left_out
 
 
 Matrices = tuple[sp.csr_matrix, sp.csr_matrix, sp.csr_matrix, sp.csr_matrix]
@@ -112,8 +128,9 @@ def _seealso(data: Path) -> Matrices:
 
 def _phrases(data: Path) -> Matrices:
     """Rare phrases as labels: in two to eight documents, sampled."""
-    sets = ("debtags", "debian_seealso")
-    docs = pa.concat_tables(pq.read_table(data / name / "docs.parquet", columns=["id", "text"]) for name in sets)
+    docs = pa.concat_tables(
+        pq.read_table(data / name / "docs.parquet", columns=["id", "text"]) for name in SETS["200k"]
+    )
     texts = list(dict(zip(docs["id"].to_pylist(), docs["text"].to_pylist(), strict=True)).values())
     counter = CountVectorizer(ngram_range=(2, 3), binary=True)
     count = sp.csc_matrix(counter.fit_transform(texts), dtype=np.float32)

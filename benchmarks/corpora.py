@@ -6,16 +6,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytagger.corpus.debian import build_debian
-from raytagger.corpus.output import write_corpus
+from raytagger.corpus.output import small_corpus, write_corpus
 from raytagger.encoders.locate import cache_folder
 from raytagger.settings import SourceSettings
 from raytagger.store import Store
 
 
-def debian_corpus(folder: Path, documents: int) -> SourceSettings:
-    """The Debian archive's packages and labels, the first `documents` of them."""
-    corpus = build_debian(cache_folder() / "apt")
-    write_corpus(Store(), str(folder), corpus.documents.slice(0, documents), corpus.labels, corpus.source)
+def debian_corpus(folder: Path, documents: int, quick: bool) -> SourceSettings:
+    """The Debian archive's packages and labels, the first `documents` of them; quick: the small corpus instead."""
+    if quick:
+        texts, labels, facts = small_corpus(Store())
+    else:
+        corpus = build_debian(cache_folder() / "apt")
+        texts, labels, facts = corpus.documents, corpus.labels, corpus.source
+    write_corpus(Store(), str(folder), texts.slice(0, documents), labels, facts)
     return SourceSettings(documents=str(folder / "docs.parquet"), labels=str(folder / "labels.parquet"))
 
 

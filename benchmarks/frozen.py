@@ -34,7 +34,7 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         for name, (kind, encoder) in ROWS.items():
             out = f"{folder}/{name.replace(' ', '-')}"
             fit(FitRun(source=source, encoder=encoder, search=SearchSettings(kind), output=OutputSettings(out)))
-            asked = Asked(group="source", limit=200 if quick else 0)
+            asked = Asked(group="source", limit=8 if quick else 0)
             rows[name] = evaluate(load(out), Store(), source, asked)
     cells = [
         [name, *(percent(figures[key]) for key in KEYS), f"{figures['documents_per_s']:,.0f}"]

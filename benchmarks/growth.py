@@ -8,7 +8,7 @@ faiss searches dense vectors of the same labels, another task: its cost is shown
 import gc
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from benchmarks.ofde import source_of
+from benchmarks.pecos_client import Pecos
 from benchmarks.peers import bring
+from benchmarks.trained import train_weights
 from benchmarks.xrlinear import read_split
 from benchmarks.xrlinear_peers import time_pecos, write_pecos
 from raytagger.corpus import read_labels
@@ -29,14 +31,6 @@ from raytagger.schema import FloatArray, Scores
 from raytagger.search.approximate import import_faiss
 from raytagger.search.beam import BeamSearch, warm
 from raytagger.search.layout import open_layout, write_layout
-from raytagger.search.ranker import (
-    Instances,
-    RankerSettings,
-    all_documents,
-    columns,
-    teacher_forced,
-    train_level,
-)
 from raytagger.store import Store
 from raytagger.tables import table
 from raytagger.vectors import TfIdf, top_k
@@ -78,14 +72,17 @@ class Model(NamedTuple):
 
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
-    sizes = (500, 2_000) if quick else SIZES
+    sizes = (100, 200) if quick else SIZES
     rows: dict[str, dict[str, dict[str, float]]] = {}
+    left_out: dict[str, str] = {}
     for labels in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            rows[str(labels)] = measure_size(labels, Path(folder), 1 if quick else TURNS)
+        with tempfile.TemporaryDirectory() as folder, Pecos(quick) as pecos:
+            left_out |= pecos.left_out
+            rows[str(labels)] = measure_size(labels, Path(folder), pecos, 1 if quick else TURNS)
         gc.collect()
         print(f"{labels:,} labels: tree {rows[str(labels)]['tree']}", flush=True)
-    trained = {} if quick else {name: measure_trained(data, name) for name in TRAINED if (data / name).is_dir()}
+    weighed = {"debtags": (20, 40)} if quick else TRAINED
+    trained = {name: measure_trained(data, name, most) for name, most in weighed.items() if (data / name).is_dir()}
     crossing = crossover(rows)
     print(table(cells(rows), ["labels", "search", "CPU µs a document", "MB", "µs alone, median"]))
     print(f"The tree is cheaper than one matrix from about {crossing or float('nan'):,.0f} labels.")
@@ -98,13 +95,14 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         "crossover_labels": crossing,
         "crossover_trained": {name: crossover(found) for name, found in trained.items()},
         "rows": rows,
+        "left_out": left_out,
         "trained": trained,
         "tree_growth": largest / smallest,
         "label_growth": sizes[-1] / sizes[0],
     }
 
 
-def measure_size(labels: int, folder: Path, turns: int) -> dict[str, dict[str, float]]:
+def measure_size(labels: int, folder: Path, pecos: Pecos, turns: int) -> dict[str, dict[str, float]]:
     """All searches over one number of labels; the figures of each."""
     model = synthesise(labels, seed=0)
     nonzeros = sum(level.nnz for level in model.weights) / labels
@@ -122,7 +120,7 @@ def measure_size(labels: int, folder: Path, turns: int) -> dict[str, dict[str, f
     found = Scores(model.tree.place_L(labels)[found.label_BK], found.score_BK)  # PECOS's labels are places
     del model
     gc.collect()
-    return figures | time_pecos(folder, found, SINGLE, turns)
+    return figures | time_pecos(pecos, folder, found, SINGLE, turns)
 
 
 def synthesise(labels: int, seed: int) -> Model:
@@ -218,10 +216,12 @@ def measure_ours(folder: Path, doc_BV: sp.csr_matrix, beam: int, turns: int) -> 
     """One of our layouts."""
     search = BeamSearch(open_layout(folder), beam=beam)
     warm(search.layout)
-    rows = [doc_BV[[row]] for row in range(SINGLE)]
+    rows = [doc_BV[[row]] for row in range(min(SINGLE, len(doc_BV.indptr) - 1))]
     return {
         "cpu_us": cpu_us(lambda: search.search(doc_BV, K, threads=1), len(doc_BV.indptr) - 1, turns),
-        "single_us": single_us(lambda row: search.search_one(rows[row].indices, rows[row].data, K), turns),
+        "single_us": single_us(
+            lambda row: search.search_one(rows[row].indices, rows[row].data, K), turns, len(rows)
+        ),
         "megabytes": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
     }
 
@@ -276,7 +276,7 @@ def measure_faiss(model: Model, turns: int) -> dict[str, dict[str, float]]:
     return figures
 
 
-def measure_trained(data: Path, name: str) -> dict[str, dict[str, dict[str, float]]]:
+def measure_trained(data: Path, name: str, sizes: Sequence[int]) -> dict[str, dict[str, dict[str, float]]]:
     """The tree and one matrix with trained weights, over a data set's most frequent labels."""
     source, found = source_of(data, name), {}
     labels = read_labels(Store(), source.labels)
@@ -284,7 +284,7 @@ def measure_trained(data: Path, name: str) -> dict[str, dict[str, dict[str, floa
     weigh = TfIdf.fit(texts, max_terms=FEATURES)
     doc_NV, test_BV = weigh.transform(texts), weigh.transform(read_split(source, labels, "test")[0])
     count_L = np.asarray(gold.sum(axis=0)).ravel()
-    for size in TRAINED[name]:
+    for size in sizes:
         label_P = np.sort(np.argsort(-count_L, kind="stable")[:size]).astype(np.int32)
         rows = np.flatnonzero(np.diff(sp.csr_matrix(gold[:, label_P]).indptr))
         few_NV, few = sp.csr_matrix(doc_NV[rows]), sp.csr_matrix(gold[rows])
@@ -299,20 +299,6 @@ def measure_trained(data: Path, name: str) -> dict[str, dict[str, dict[str, floa
     return found
 
 
-def train_weights(tree: LabelTree, doc_NV: sp.csr_matrix, gold: sp.csr_matrix, flat: bool) -> list[sp.csc_matrix]:
-    """Trained as the recipe does it; flat: every document trains every label."""
-    documents = len(doc_NV.indptr) - 1
-    active, weights = all_documents(documents), []
-    for level, offset in zip(tree.gold_by_level(gold), tree.offsets, strict=True):
-        if flat and not weights:
-            weights.append(open_level(columns(doc_NV), tree.width[0], SURE))
-            active = sp.csc_matrix(np.ones((documents, tree.width[0]), bool))
-            continue
-        weights.append(train_level(Instances(doc_NV, level, active, offset), RankerSettings()).matrix())
-        active = teacher_forced(level)
-    return weights
-
-
 def cpu_us(run: Callable[[], object], documents: int, turns: int) -> float:
     """CPU microseconds a document, the median over turns, after one that is not counted."""
     seconds = []
@@ -323,10 +309,10 @@ def cpu_us(run: Callable[[], object], documents: int, turns: int) -> float:
     return 1e6 * float(np.median(seconds[1:])) / documents
 
 
-def single_us(run: Callable[[int], object], turns: int) -> float:
+def single_us(run: Callable[[int], object], turns: int, documents: int = SINGLE) -> float:
     """Median microseconds of one document."""
     seconds = []
-    for row in list(range(SINGLE)) * turns:
+    for row in list(range(documents)) * turns:
         started = time.perf_counter()
         run(row)
         seconds.append(time.perf_counter() - started)

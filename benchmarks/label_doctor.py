@@ -56,7 +56,7 @@ def effects(data: Path, quick: bool) -> dict[str, Any]:
                 output=OutputSettings(folder),
             )
         )
-        trial = Trial(folder, source, limit=200 if quick else 0)
+        trial = Trial(folder, source, limit=8 if quick else 0)
         health = examine_labels(source.labels, ENCODER, SIMILAR, trial)
     print("\n".join(health.lines()[-12:]))
     effects = health.measured.effects if health.measured else []

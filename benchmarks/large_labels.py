@@ -43,7 +43,7 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         tagged = tag_documents(f"{folder}/bundle", asked, f"{folder}/tags.parquet", k=10).tagged
         seconds[f"tagging {tagged:,} documents"] = time.perf_counter() - started
         started = time.perf_counter()
-        figures = evaluate(load(f"{folder}/bundle"), Store(), source, Asked(limit=100 if quick else 0))
+        figures = evaluate(load(f"{folder}/bundle"), Store(), source, Asked(limit=24 if quick else 0))
         seconds["evaluating"] = time.perf_counter() - started
     print(table([[name, f"{value:.1f}"] for name, value in seconds.items()], ["stage", "seconds"]))
     print(table([[key, percent(figures[key])] for key in KEYS], ["metric", "%"]))

@@ -33,6 +33,10 @@ ENCODER = EncoderSettings(max_tokens=64)
 TRAIN = TrainSettings(
     epochs=1, frozen_layers=5, learning_rate=1e-4, projection_rate=1e-3, evaluations=6, pseudo_unseen=0.05
 )
+QUICK, QUICK_TRAIN = (
+    24,
+    replace(TRAIN, max_steps=2, batch_size=4, evaluations=1),
+)  # documents measured; the training
 
 
 def source_of(data: Path, name: str) -> SourceSettings:
@@ -44,8 +48,8 @@ def source_of(data: Path, name: str) -> SourceSettings:
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     source = source_of(data, DATA)
-    asked = Asked(group="source", limit=200 if quick else 0, details=True)
-    train = replace(TRAIN, max_steps=4, evaluations=1) if quick else TRAIN
+    asked = Asked(group="source", limit=QUICK if quick else 0, details=True)
+    train, workers = (QUICK_TRAIN, 1) if quick else (TRAIN, 2)
     rows: dict[str, Evaluation] = {}
     facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +66,9 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
             for name, anchor in kinds.items():
                 row = f"{name}, seed {seed}"
                 settings = replace(train, seed=seed, anchor=anchor)
-                rows[row], facts[row] = train_row(source, settings, LabelSettings(), f"{folder}/{row}", asked)
+                rows[row], facts[row] = train_row(
+                    source, settings, LabelSettings(), f"{folder}/{row}", asked, workers
+                )
         fronts = {row: front_of(found) for row, found in rows.items()}
     figures = {row: found.summary(asked) for row, found in rows.items()}
     cells = [[row, *(percent(found[key]) for key in KEYS)] for row, found in figures.items()]
@@ -81,7 +87,7 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
 
 
 def train_row(
-    source: SourceSettings, train: TrainSettings, labels: LabelSettings, out: str, asked: Asked
+    source: SourceSettings, train: TrainSettings, labels: LabelSettings, out: str, asked: Asked, workers: int
 ) -> tuple[Evaluation, dict[str, Any]]:
     """Trains and measures one row; its evaluation, and what training took."""
     run = FitRun(
@@ -91,7 +97,7 @@ def train_row(
         train=train,
         labels=replace(labels, bank=f"{Path(out).parent}/bank"),
         search=SearchSettings("dense"),
-        cluster=ClusterSettings(workers=2),
+        cluster=ClusterSettings(workers=workers),
         output=OutputSettings(out),
     )
     fit(run, say=print)

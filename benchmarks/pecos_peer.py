@@ -1,84 +1,18 @@
-"""PECOS in an environment of its own, and a process of that environment that trains and predicts when asked.
+"""PECOS in a process of its own environment that trains and predicts when asked (`pecos_client.py`).
 
-This file is run by both interpreters: ours imports it, PECOS's runs it. It therefore imports at the top only what
-both have, and talks in lines of JSON about files of arrays.
+It talks in lines of JSON about files of arrays.
 """
 
-import fcntl
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-# Without what it names beside these: no torch, no transformers; XR-Linear and its TF-IDF need neither.
-ITSELF = ("libpecos==1.2.8",)
-BESIDE = ("numpy<2", "scipy<1.14", "scikit-learn<1.6")
-LAYERS = ("BINARY_SEARCH_CHUNKED", "HASH_CHUNKED")  # its default, and the other one worth trying
-
-
-def pecos_python() -> Path:
-    """The interpreter of an environment that has libpecos, made on first use; several processes may ask at once."""
-    from raytagger.encoders.locate import cache_folder
-
-    folder = cache_folder() / "peers" / f"pecos-{sys.version_info.major}.{sys.version_info.minor}"
-    folder.mkdir(parents=True, exist_ok=True)
-    python, ready = folder / "bin" / "python", folder / "ready"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            install = [str(python), "-m", "pip", "install", "--quiet"]
-            subprocess.run([*install, "--no-deps", *ITSELF], check=True)
-            subprocess.run([*install, *BESIDE], check=True)
-            ready.touch()
-    return python
-
-
-def pecos_environment() -> dict[str, str]:
-    """Variables for a process that runs PECOS: its threads sleep while they wait, or they burn CPU time."""
-    return {**os.environ, "OMP_WAIT_POLICY": "passive"}
-
-
-class Pecos:
-    """A process of PECOS that does one thing at a time."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [str(pecos_python()), __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=pecos_environment(),
-        )
-
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Has one of the functions below done, and gives its answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process of PECOS ended while it was to {do}")
-        return json.loads(line)
-
-    def __enter__(self) -> "Pecos":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
-# What follows runs in PECOS's process.
+LAYERS = ("BINARY_SEARCH_CHUNKED", "HASH_CHUNKED")
 
 
 def train(documents: str, gold: str, model: str, splits: int, seed: int = 0) -> dict[str, Any]:

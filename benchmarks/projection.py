@@ -4,6 +4,7 @@ Documents are read by MiniLM, labels by static vectors of another width. Only th
 vectors that stay as they are, so that nothing but its start differs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,14 @@ class Corpus:
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
-    corpus = Corpus(data, 256 if quick else 6000)
+    corpus, marks = Corpus(data, 32 if quick else 6000), MARKS[:2] if quick else MARKS
     shape = corpus.label_LD.shape[1], corpus.label_LE.shape[1]
     drawn = np.random.default_rng(0).normal(size=shape) / np.sqrt(shape[1])
     starts = {
         "least squares": least_squares(corpus.label_LE, corpus.label_LD),
         "random": (drawn.astype(np.float32), np.zeros(shape[0], np.float32)),
     }
-    curves = {name: train(corpus, LabelProjection(*start)) for name, start in starts.items()}
+    curves = {name: train(corpus, LabelProjection(*start), marks) for name, start in starts.items()}
     cells = [
         [name, point["step"], *(percent(point[key]) for key in ("nDCG@5", "ZSR@10", "UR@1"))]
         for name, curve in curves.items()
@@ -75,7 +76,7 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
     return {"curves": curves}
 
 
-def train(corpus: Corpus, projection: LabelProjection) -> list[dict[str, Any]]:
+def train(corpus: Corpus, projection: LabelProjection, marks: Sequence[int]) -> list[dict[str, Any]]:
     """The figures of one start, at each mark."""
     optimizer = torch.optim.AdamW(projection.parameters(), lr=RATE, weight_decay=0.01)
     seen = np.flatnonzero(~corpus.unseen_L)
@@ -85,11 +86,11 @@ def train(corpus: Corpus, projection: LabelProjection) -> list[dict[str, Any]]:
     documents = make_batches(len(doc_ND), BATCH, 1, 0)
     texts = make_batches(len(label_LE), BATCH, 1, 1)
     curve = []
-    for step in range(MARKS[-1] + 1):
-        if step in MARKS:
+    for step in range(marks[-1] + 1):
+        if step in marks:
             curve.append({"step": step, **figures(corpus, projection)})
         for group in optimizer.param_groups:
-            group["lr"] = RATE * rate_share(step, MARKS[-1] + 1, 0.1)
+            group["lr"] = RATE * rate_share(step, marks[-1] + 1, 0.1)
         rows, places = documents.step(step), texts.step(step)
         seen_LD, every_LD = projection(label_LE[seen]), projection(label_LE)
         loss = summed(doc_ND[rows], seen_LD, gold[rows]) + summed(text_LD[places], every_LD, own[places])

@@ -21,14 +21,14 @@ from raytagger.settings import (
 )
 from raytagger.tables import table
 
-SIZES, QUICK_SIZES = (60_000, 600_000), (2_000, 6_000)
+SIZES, QUICK_SIZES = (60_000, 600_000), (100, 200)
 
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        source = debian_corpus(folder / "corpus", 60_000)
+        source = debian_corpus(folder / "corpus", 60_000, quick)
         static = EncoderSettings(kind="static", path="wordllama", max_tokens=128)
         bundle = f"{folder}/bundle"
         fit(FitRun(source=source, encoder=static, search=SearchSettings("dense"), output=OutputSettings(bundle)))

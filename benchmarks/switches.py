@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.ofde import TRAIN, source_of, train_row
+from benchmarks.ofde import QUICK, QUICK_TRAIN, TRAIN, source_of, train_row
 from raytagger.evaluate import Asked
 from raytagger.settings import LabelSettings, SourceSettings
 from raytagger.tables import percent, table
@@ -29,14 +29,16 @@ ROWS = {
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     results: dict[str, dict[str, Any]] = {}
     source = SourceSettings()
-    for name, steps in SETS.items():
+    for name, steps in {DATA: 2}.items() if quick else SETS.items():
         if not (data / name / "docs.parquet").is_file():
             print(f"{name}: not there, left out")
             continue
         with tempfile.TemporaryDirectory() as folder:  # one label bank for all rows
             for number, (row, switches) in enumerate(ROWS.items()):
-                source = source if number else sampled(source_of(data, name), Path(folder))
-                found = train_switched(source, switches, 2 if quick else steps, f"{folder}/{number}", quick)
+                source = (
+                    source if number else sampled(source_of(data, name), Path(folder), QUICK if quick else None)
+                )
+                found = train_switched(source, switches, steps, f"{folder}/{number}", quick)
                 results[f"{name}: {row}"] = found
                 print(name, row, *(percent(found[key]) for key in KEYS), flush=True)
     cells = [[row, *(percent(figures[key]) for key in KEYS)] for row, figures in results.items()]
@@ -44,11 +46,11 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
     return {"rows": results, "steps": SETS}
 
 
-def sampled(source: SourceSettings, folder: Path) -> SourceSettings:
+def sampled(source: SourceSettings, folder: Path, limit: int | None) -> SourceSettings:
     """Some documents of each split; unused ones would only be read and tokenised."""
     documents, rng = pq.read_table(source.documents), np.random.default_rng(0)
     split = np.array(documents["split"].to_pylist())
-    rows = [rng.permutation(np.flatnonzero(split == name))[:most] for name, most in SAMPLE.items()]
+    rows = [rng.permutation(np.flatnonzero(split == name))[:most][:limit] for name, most in SAMPLE.items()]
     pq.write_table(documents.take(np.sort(np.concatenate(rows))), folder / "docs.parquet")
     return replace(source, documents=str(folder / "docs.parquet"))
 
@@ -58,9 +60,10 @@ def train_switched(
 ) -> dict[str, Any]:
     """The figures of a training without guard and anchor."""
     auxiliary, negatives, in_auxiliary = switches
-    train = replace(TRAIN, max_steps=steps, evaluations=1, guard="off", pseudo_unseen=0.0, anchor=0.0)
+    train, workers = (QUICK_TRAIN, 1) if quick else (TRAIN, 2)
+    train = replace(train, max_steps=steps, evaluations=1, guard="off", pseudo_unseen=0.0, anchor=0.0)
     labels = LabelSettings(unseen_in_negatives=negatives, unseen_in_auxiliary=in_auxiliary)
-    asked = Asked(limit=100 if quick else 0)
-    found, _ = train_row(source, replace(train, auxiliary=auxiliary), labels, out, asked)
+    asked = Asked(limit=QUICK if quick else 0)
+    found, _ = train_row(source, replace(train, auxiliary=auxiliary), labels, out, asked, workers)
     figures = found.summary(asked)
     return {key: figures[key] for key in (*KEYS, "intervals")}

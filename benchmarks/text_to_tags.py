@@ -13,10 +13,10 @@ become single spaces first: PECOS cannot read back a vectoriser that has seen a 
 """
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ import scipy.sparse as sp
 
 import raytagger
 from benchmarks.beam_models import disagreements
-from benchmarks.pecos_peer import LAYERS, Pecos, pecos_environment, pecos_python
+from benchmarks.kept import OURS, kept
+from benchmarks.pecos_client import LAYERS, PASSIVE, PECOS, Pecos, pecos_python
+from benchmarks.peers import Peer
 from raytagger import metrics
 from raytagger.bundle import Tagger
-from raytagger.encoders.locate import cache_folder
 from raytagger.recipes.fit import fit
 from raytagger.recipes.import_pecos import import_pecos
 from raytagger.schema import PAD, Scores
@@ -39,41 +40,59 @@ from raytagger.tables import table
 DATA = "debian_seealso"
 K, SPLITS, LEAF = 10, 16, 100
 TURNS, SINGLE_TURNS, SINGLE = 9, 5, 300
+OWN, ROWS = ("imported", "trained"), ("pecos", "sklearn")
+PEER = Path(__file__).with_name("text_to_tags_peer.py")
 
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
-    folder = cache_folder() / "benchmarks" / "text_to_tags"
-    texts, gold = write_corpus(data / DATA, folder)
-    with Peer(folder) as peer:
-        peer.ask("fit")
-        build(data / DATA, folder, peer)
-        peer.ask("open")
-        ours = {name: raytagger.load(str(folder / f"bundle_{name}")) for name in ("imported", "trained")}
+    with Pecos(quick) as pecos, ExitStack() as stack:
+        files = [data / DATA / f"{part}.parquet" for part in ("docs", "labels")]
+        folder = kept("text_to_tags", Path(__file__), PEER, PECOS, OURS, *files, rivals=pecos.there)
+        texts, gold = write_corpus(data / DATA, folder)
+        peer = None
+        if pecos.there:
+            peer = stack.enter_context(Peer(pecos_python(quick), PEER, **PASSIVE))
+            peer.ask({"folder": str(folder)})
+            peer.ask({"do": "fit"})
+        build(data / DATA, folder, pecos, peer)
+        if peer:
+            peer.ask({"do": "open"})
+        ours = {name: raytagger.load(str(folder / f"bundle_{name}")) for name in OWN[0 if peer else 1 :]}
         cpu_s = batches(ours, peer, texts, 2 if quick else TURNS)
         seconds = singles(ours, peer, texts[:SINGLE], 1 if quick else SINGLE_TURNS)
     rate = {row: len(texts) / float(np.median(found)) for row, found in cpu_s.items()}
     p50 = {row: 1e6 * float(np.median(found)) for row, found in seconds.items()}
-    theirs = {row: sp.csr_matrix(sp.load_npz(folder / f"found_{row}.npz")) for row in ("pecos", "sklearn")}
     tagged = {row: tagger.tag(texts, K) for row, tagger in ours.items()}
+    theirs = {row: sp.csr_matrix(sp.load_npz(folder / f"found_{row}.npz")) for row in ROWS if peer}
     best = {row: best_layers(rate, row) for row in theirs}
     scores = {**tagged, **{best[row]: ranked(found) for row, found in theirs.items()}}
     p_at_1 = {row: metrics.mean_defined(metrics.precision_at(found, gold, 1)) for row, found in scores.items()}
     rows = [[row, f"{rate[row]:,.0f}", f"{p50[row]:.0f}", f"{100 * p_at_1.get(row, np.nan):.2f}"] for row in rate]
     print(table(rows, ["row", "documents / CPU s", "one text, p50 µs", "P@1"]))
+    beside = over_rivals(rate, p50, best) if peer else {}
+    if peer:
+        same = disagreements(tagged["imported"], theirs["pecos"])
+        beside["agreement"] = {key: float(value) for key, value in same.items()}
+    return {
+        **beside,
+        "rate_docs_cpu_s": rate,
+        "p50_us": p50,
+        "P@1": p_at_1,
+        "turns": cpu_s,
+        "left_out": pecos.left_out,
+    }
+
+
+def over_rivals(rate: dict[str, float], p50: dict[str, float], best: dict[str, str]) -> dict[str, Any]:
+    """How many times ours is as fast."""
+    alone = min(p50[f"pecos {layers}"] for layers in LAYERS)
     return {
         "ratio_pecos": rate["imported"] / rate[best["pecos"]],
         "ratio_sklearn_pecos": rate["imported"] / rate[best["sklearn"]],
         "ratio_pecos_trained": rate["trained"] / rate[best["pecos"]],
         "ratio_sklearn_pecos_trained": rate["trained"] / rate[best["sklearn"]],
-        "ratio_single_pecos": min(p50[f"pecos {layers}"] for layers in LAYERS) / p50["imported"],
-        "ratio_single_pecos_trained": min(p50[f"pecos {layers}"] for layers in LAYERS) / p50["trained"],
-        "rate_docs_cpu_s": rate,
-        "p50_us": p50,
-        "P@1": p_at_1,
-        "agreement": {
-            key: float(value) for key, value in disagreements(tagged["imported"], theirs["pecos"]).items()
-        },
-        "turns": cpu_s,
+        "ratio_single_pecos": alone / p50["imported"],
+        "ratio_single_pecos_trained": alone / p50["trained"],
     }
 
 
@@ -95,17 +114,17 @@ def write_corpus(source: Path, folder: Path) -> tuple[list[str], sp.csr_matrix]:
     return [texts[row] for row in test], sp.csr_matrix(gold[test], dtype=bool)
 
 
-def build(source: Path, folder: Path, peer: "Peer") -> None:
-    """Trains all three models on first use, and makes the two bundles."""
+def build(source: Path, folder: Path, pecos: Pecos, peer: Peer | None) -> None:
+    """Trains all models on first use, and makes our bundles."""
     if (folder / "ready.json").is_file():
         return
-    with Pecos() as pecos:
-        for row in ("pecos", "sklearn"):
+    labels = str(source / "labels.parquet")
+    if peer:
+        for row in ROWS:
             task = {"documents": str(folder / f"{row}.npz"), "gold": str(folder / "gold.npz"), "splits": SPLITS}
             pecos.ask("train", model=str(folder / row), **task)
-    peer.ask("fit")  # saving the model has emptied its folder
-    labels = str(source / "labels.parquet")
-    import_pecos(folder / "pecos", str(folder / "bundle_imported"), labels)
+        peer.ask({"do": "fit"})  # saving the model has emptied its folder
+        import_pecos(folder / "pecos", str(folder / "bundle_imported"), labels)
     values = {
         "method": "xrlinear",
         "source": {"documents": str(source / "docs.parquet"), "labels": labels},
@@ -117,7 +136,7 @@ def build(source: Path, folder: Path, peer: "Peer") -> None:
     (folder / "ready.json").write_text("{}")
 
 
-def batches(ours: dict[str, Tagger], peer: "Peer", texts: list[str], turns: int) -> dict[str, list[float]]:
+def batches(ours: dict[str, Tagger], peer: Peer | None, texts: list[str], turns: int) -> dict[str, list[float]]:
     """CPU seconds of each turn over all texts."""
     cpu_s: dict[str, list[float]] = {}
     for _ in range(turns):
@@ -125,14 +144,14 @@ def batches(ours: dict[str, Tagger], peer: "Peer", texts: list[str], turns: int)
             started = time.process_time()
             tagger.tag(texts, K)
             cpu_s.setdefault(row, []).append(time.process_time() - started)
-        for row in ("pecos", "sklearn"):
-            for layers in LAYERS:
-                answer = peer.ask("batch", row=row, layers=layers, k=K)
+        for row, layers in product(ROWS, LAYERS):
+            if peer:
+                answer = peer.ask({"do": "batch", "row": row, "layers": layers, "k": K})
                 cpu_s.setdefault(f"{row} {layers}", []).append(answer["cpu_s"])
     return cpu_s
 
 
-def singles(ours: dict[str, Tagger], peer: "Peer", texts: Sequence[str], turns: int) -> dict[str, list[float]]:
+def singles(ours: dict[str, Tagger], peer: Peer | None, texts: Sequence[str], turns: int) -> dict[str, list[float]]:
     """Wall seconds of single texts."""
     seconds: dict[str, list[float]] = {}
     for _ in range(turns):
@@ -141,9 +160,10 @@ def singles(ours: dict[str, Tagger], peer: "Peer", texts: Sequence[str], turns: 
                 started = time.perf_counter()
                 tagger.tag([text], K)
                 seconds.setdefault(row, []).append(time.perf_counter() - started)
-        for row in ("pecos", "sklearn"):
-            for layers in LAYERS:
-                answer = peer.ask("single", row=row, layers=layers, k=K, documents=len(texts))
+        for row, layers in product(ROWS, LAYERS):
+            if peer:
+                asked = {"row": row, "layers": layers, "k": K, "documents": len(texts)}
+                answer = peer.ask({"do": "single", **asked})
                 seconds.setdefault(f"{row} {layers}", []).extend(answer["seconds"])
     return seconds
 
@@ -164,35 +184,3 @@ def ranked(found: sp.csr_matrix) -> Scores:
         entries = entries[np.lexsort((label[entries], np.negative(score[entries])))]
         label_BK[row, : len(entries)], score_BK[row, : len(entries)] = label[entries], score[entries]
     return Scores(label_BK, score_BK)
-
-
-class Peer:
-    """The process of `text_to_tags_peer.py`."""
-
-    def __init__(self, folder: Path) -> None:
-        command = [str(pecos_python()), str(Path(__file__).with_name("text_to_tags_peer.py"))]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, env=pecos_environment(), **pipes)
-        self._write({"folder": str(folder)})
-
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Has one of its methods run."""
-        self._write({"do": do, **arguments})
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit(f"the process of PECOS ended while it was to {do}")
-        return json.loads(line)
-
-    def _write(self, task: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-
-    def __enter__(self) -> "Peer":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()

@@ -82,6 +82,7 @@ class Pipelines:
 
 def main() -> None:
     pipelines = Pipelines(json.loads(sys.stdin.readline())["folder"])
+    print("{}", flush=True)
     for line in sys.stdin:
         task = json.loads(line)
         print(json.dumps(getattr(pipelines, task.pop("do"))(**task)), flush=True)

@@ -6,11 +6,10 @@ lower-cases nor strips punctuation: its vocabulary is another of like size.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,22 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from benchmarks.pecos_peer import pecos_environment, pecos_python
+from benchmarks.pecos_client import PASSIVE, pecos_python
+from benchmarks.peers import LeftOut, Peer
 from raytagger.tables import table
 from raytagger.vectors import TfIdf
 from raytagger.vectors.style import WORDS
 
 DATA = "debtags"
 TURNS, SINGLE = 7, 2000
+PEER = Path(__file__).with_name("tfidf_peer.py")
 
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     texts, training = read_texts(data, 2000 if quick else None)
     single = texts[: 200 if quick else SINGLE]
-    with tempfile.TemporaryDirectory() as folder:
+    left_out: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         started = time.process_time()
         ours = TfIdf.fit(training, min_frequency=2, words=WORDS)
         ours.warm()
@@ -42,13 +44,20 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         started = time.process_time()
         rival = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit(training)
         fit_s["scikit-learn"] = time.process_time() - started
-        facts, pecos = start_pecos(texts, training, Path(folder))
-        fit_s["PECOS"] = facts["fit_s"]
         rows = {
             "ours": lambda: cpu_s(lambda: ours.transform(texts)),
             "scikit-learn": lambda: cpu_s(lambda: rival.transform(texts)),
-            "PECOS": lambda: pecos("batch"),
         }
+        terms, terms_a_document = {}, {}
+        pecos: Peer | None = None
+        try:
+            pecos = stack.enter_context(Peer(pecos_python(quick), PEER, **PASSIVE))
+        except LeftOut as why:
+            left_out["PECOS"] = str(why)
+        else:
+            facts = ask_pecos(pecos, texts, training, Path(folder))
+            fit_s["PECOS"], rows["PECOS"] = facts["fit_s"], lambda: pecos.ask("batch")
+            terms["PECOS"], terms_a_document["PECOS"] = facts["terms"], facts["terms_a_document"]
         turns: dict[str, list[float]] = {name: [] for name in rows}
         for _ in range(1 if quick else TURNS):
             for name, run in rows.items():
@@ -57,8 +66,9 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
             "ours": median_us(ours.rows, single),
             "ours, a matrix": median_us(ours.transform, single),
             "scikit-learn": median_us(rival.transform, single),
-            "PECOS": 1e6 * pecos("single"),
         }
+        if pecos:
+            single_us["PECOS"] = 1e6 * pecos.ask("single")
     rate = {name: float(np.median(found)) for name, found in turns.items()}
     print(
         table(
@@ -74,16 +84,17 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
     apart = abs(theirs - ours.transform(texts))
     return {
         "ratio_sklearn": rate["ours"] / rate["scikit-learn"],
-        "ratio_pecos": rate["ours"] / rate["PECOS"],
+        **({"ratio_pecos": rate["ours"] / rate["PECOS"]} if "PECOS" in rate else {}),
         "rate_docs_cpu_s": rate,
         "single_us": single_us,
         "fit_cpu_s": fit_s,
         "first_use_cpu_s": first_s,
         "open_ms": opened_ms,
-        "terms": {"ours": len(columns), "PECOS": facts["terms"]},
-        "terms_a_document": {"ours": ours.transform(texts).nnz / len(texts), "PECOS": facts["terms_a_document"]},
+        "terms": {"ours": len(columns), **terms},
+        "terms_a_document": {"ours": ours.transform(texts).nnz / len(texts), **terms_a_document},
         "apart_from_sklearn": float(apart.max()),
         "turns": turns,
+        "left_out": left_out,
     }
 
 
@@ -118,26 +129,9 @@ def median_us(weigh: Callable[[list[str]], object], texts: Sequence[str]) -> flo
     return 1e6 * float(np.median(times))
 
 
-def start_pecos(
-    texts: list[str], training: list[str], folder: Path
-) -> tuple[dict[str, Any], Callable[[str], float]]:
-    """What PECOS fitted, and a function that asks it to measure."""
+def ask_pecos(pecos: Peer, texts: list[str], training: list[str], folder: Path) -> dict[str, Any]:
+    """Gives PECOS its texts; what it fitted."""
     task = {"texts": str(folder / "texts.json"), "training": str(folder / "training.json")}
     Path(task["texts"]).write_text(json.dumps(texts))
     Path(task["training"]).write_text(json.dumps(training))
-    command = [str(pecos_python()), str(Path(__file__).with_name("tfidf_peer.py"))]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=pecos_environment()
-    )
-
-    def ask(line: str) -> Any:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-        if not answer:
-            sys.exit("the process of PECOS ended")
-        return json.loads(answer)
-
-    return ask(json.dumps(task)), ask
+    return pecos.ask(task)

@@ -25,7 +25,7 @@ def main() -> None:
     weights = predict(model, texts)
     answer({"fit_s": fit_s, "terms": weights.shape[1], "terms_a_document": weights.nnz / len(texts)})
     for line in sys.stdin:
-        if line.strip() == "batch":
+        if json.loads(line) == "batch":
             started = time.process_time()
             predict(model, texts)
             answer(time.process_time() - started)

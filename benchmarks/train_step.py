@@ -6,12 +6,9 @@ for each document; ours has no auxiliary task there, for the label side is compu
 λ = 1 adds.
 """
 
-import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import scipy.sparse as sp
 import torch
 
 from benchmarks.ofde import ENCODER, source_of
+from benchmarks.peers import Peer
 from raytagger.corpus import read_labels
 from raytagger.encoders.locate import locate
 from raytagger.fit.inputs import Inputs
@@ -35,38 +33,42 @@ from raytagger.store import Store
 from raytagger.tables import table
 
 DATA = "debtags"
+THEIRS, PEER = "sentence-transformers", (sys.executable, "-m", "benchmarks.train_step_peer")
 BATCH, TURNS = 64, 3
 PLAIN = TrainSettings(batch_size=BATCH, auxiliary=0.0, anchor=0.0, pseudo_unseen=0.0)
 
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
-    steps, turns = (2, 1) if quick else (6, TURNS)
+    steps, turns, many = (1, 1, 500) if quick else (6, TURNS, 50_000)
+    plain = replace(PLAIN, batch_size=4) if quick else PLAIN
     seconds: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Peer(*PEER) as peer:
         encoder = replace(ENCODER, device="cpu")
         run = FitRun(
-            source=source_of(data, DATA), encoder=encoder, train=PLAIN, output=OutputSettings(f"{folder}/out")
+            source=source_of(data, DATA), encoder=encoder, train=plain, output=OutputSettings(f"{folder}/out")
         )
         labels = read_labels(Store(), run.source.labels)
         inputs = prepare(run, Store(), labels, silent, unsaid).inputs
         loops = {
-            "ours": make_loop(encoder, PLAIN, inputs),
-            "ours, 50,000 labels": make_loop(encoder, PLAIN, widened(inputs, 50_000)),
-            "ours, λ = 1": make_loop(encoder, replace(PLAIN, auxiliary=1.0), inputs),
+            "ours": make_loop(encoder, plain, inputs),
+            f"ours, {many:,} labels": make_loop(encoder, plain, widened(inputs, many)),
+            "ours, λ = 1": make_loop(encoder, replace(plain, auxiliary=1.0), inputs),
         }
-        theirs = start_peer(run, steps, turns, folder)
+        left_out = peer.ask(task_of(run, steps, turns, folder) | {"install": not quick})
         for turn in range(turns):
             for name, loop in loops.items():
                 seconds.setdefault(name, []).append(timed(loop, turn * steps, steps))
-            seconds.setdefault("sentence-transformers", []).append(theirs())
+            if not left_out:
+                seconds.setdefault(THEIRS, []).append(peer.ask("go"))
     step_s = {name: float(np.median(found)) for name, found in seconds.items()}
     print(table([[name, f"{value:.2f}"] for name, value in step_s.items()], ["row", "CPU s a step"]))
     return {
-        "ratio": step_s["sentence-transformers"] / step_s["ours"],
-        "ratio_50k_labels": step_s["ours, 50,000 labels"] / step_s["ours"],
+        **({} if left_out else {"ratio": step_s[THEIRS] / step_s["ours"]}),
+        "ratio_50k_labels": step_s[f"ours, {many:,} labels"] / step_s["ours"],
         "step_cpu_s": step_s,
         "turns": seconds,
+        "left_out": {THEIRS: left_out["left_out"]} if left_out else {},
     }
 
 
@@ -108,8 +110,8 @@ def widened(inputs: Inputs, labels: int) -> Inputs:
     )
 
 
-def start_peer(run: FitRun, steps: int, turns: int, folder: str) -> Callable[[], float]:
-    """A function that trains a turn with sentence-transformers' trainer and gives its CPU seconds a step."""
+def task_of(run: FitRun, steps: int, turns: int, folder: str) -> dict[str, Any]:
+    """What sentence-transformers' trainer is to train."""
     labels = read_labels(Store(), run.source.labels)
     rows = pq.read_table(run.source.documents, columns=["text", "labels", "split"]).to_pylist()
     pairs = [
@@ -117,24 +119,11 @@ def start_peer(run: FitRun, steps: int, turns: int, folder: str) -> Callable[[],
         for row in rows
         if row["split"] == "train" and row["labels"] and row["labels"][0] in labels.index
     ]
-    task = {
+    return {
         "model": str(locate(run.encoder.path, Store())),
         "max_tokens": run.encoder.max_tokens,
-        "batch": BATCH,
+        "batch": run.train.batch_size,
         "steps": steps,
-        "pairs": pairs[: BATCH * steps * turns],
+        "pairs": pairs[: run.train.batch_size * steps * turns],
         "output": f"{folder}/peer",
     }
-    command = [sys.executable, "-m", "benchmarks.train_step_peer"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(line: str) -> str:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-        return process.stdout.readline().strip()
-
-    if ask(json.dumps(task)) != "ready":
-        sys.exit("sentence-transformers' trainer did not start")
-    return lambda: float(ask("go"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import bring
+from benchmarks.peers import LeftOut, bring
 
 PACKAGES = (
     "datasets==4.4.1",
@@ -28,8 +28,13 @@ def main() -> None:
     answers = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # the trainer prints its own figures
         task = json.loads(sys.stdin.readline())
+        try:
+            bring(*PACKAGES, install=task.pop("install"))
+        except LeftOut as why:
+            print(json.dumps({"left_out": str(why)}), file=answers, flush=True)
+            return
         turn = prepare(**task)
-        print("ready", file=answers, flush=True)
+        print("{}", file=answers, flush=True)
         for number, _ in enumerate(sys.stdin):
             print(turn(number), file=answers, flush=True)
 
@@ -37,7 +42,6 @@ def main() -> None:
 def prepare(model: str, max_tokens: int, batch: int, steps: int, pairs: list[tuple[str, str]], output: str) -> Any:
     """A function that trains the n-th turn: MiniLM by MultipleNegativesRankingLoss on (document, label) pairs."""
     os.environ["TQDM_DISABLE"] = "1"
-    bring(*PACKAGES)
     import torch
     from datasets import Dataset  # pyright: ignore[reportMissingImports] - a rival's
     from sentence_transformers import (

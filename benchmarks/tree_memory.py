@@ -17,13 +17,16 @@ OPENINGS = 5
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     from benchmarks.beam_models import build
+    from benchmarks.pecos_client import Pecos
     from raytagger.tables import table
 
-    problem = build(data, "20k" if quick else "200k")
+    with Pecos(quick) as pecos:
+        problem = build(data, "20k" if quick else "200k", pecos)
     with tempfile.TemporaryDirectory() as temporary:
         layout = write_model(problem.model, Path(temporary))
         memory = two_processes(layout, problem.test)
-        compiled = compilation(layout, Path(temporary) / "numba")
+        kernels = Path(os.environ["NUMBA_CACHE_DIR"]) if quick else Path(temporary) / "numba"
+        compiled = compilation(layout, kernels)
         bundle = small_bundle(data, Path(temporary))
         imports = {what: in_process("imports", what, bundle) for what in ("search", "load")}
         megabytes = sum(path.stat().st_size for path in layout.iterdir()) / 1e6
@@ -47,6 +50,7 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         "compilation": compiled,
         "imports": imports,
         "torch_imported": "torch" in imports["load"]["heavy"],
+        "left_out": pecos.left_out,
     }
 
 

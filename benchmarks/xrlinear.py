@@ -18,9 +18,11 @@ import scipy.sparse as sp
 
 from benchmarks import xrlinear_peers
 from benchmarks.ofde import SEEDS, source_of
+from benchmarks.pecos_client import Pecos
+from benchmarks.peers import LeftOut
+from benchmarks.rival import Rival, best
 from raytagger import metrics
 from raytagger.bundle import load
-from raytagger.bundle.texts import Text
 from raytagger.bundle.tree import TreeTagger
 from raytagger.corpus import LabelSet, read_documents, select_splits
 from raytagger.encoders import Encoder
@@ -29,8 +31,6 @@ from raytagger.encoders.locate import cache_folder
 from raytagger.evaluate import Asked, Evaluation, gather, gold_matrix
 from raytagger.labels import LabelBank
 from raytagger.recipes.fit import fit
-from raytagger.schema import PAD, BoolArray, Scores
-from raytagger.search import keep_tags
 from raytagger.settings import (
     ClusterSettings,
     EncoderSettings,
@@ -46,7 +46,6 @@ from raytagger.settings import (
 from raytagger.store import Store
 from raytagger.stream.cluster import connected
 from raytagger.tables import percent, table
-from raytagger.vectors import top_k
 
 DATA = "debtags"
 KEYS = ("P@1", "P@3", "P@5", "R@10", "nDCG@5", "PSP@5")
@@ -145,13 +144,13 @@ def measure_set(data: Path, name: str, folder: Path, quick: bool) -> dict[str, A
             tell(f"{name}: {row}, seed {seed}", found[row], asked)
     tagger = next(iter(found.values())).evaluations[0].tagger
     assert isinstance(tagger, TreeTagger)
-    reasons = add_rivals(found, tagger, source, asked, folder, SEEDS[:1] if quick else SEEDS)
+    reasons = add_rivals(found, tagger, source, asked, folder, quick)
     figures = {row: summed(one, asked) for row, one in found.items()}
     cells = [[row, *(percent(one[key]) for key in KEYS), f"{one['cpu_s']:.1f}"] for row, one in figures.items()]
     print(f"{name}:")
     print(table(cells, ["row", *KEYS, "training, CPU s"]))
     for rival, why in reasons.items():
-        print(f"{rival}: {why}")
+        print(f"{rival}, left out: {why}")
     return {
         "rows": figures,
         "paired": {
@@ -160,7 +159,7 @@ def measure_set(data: Path, name: str, folder: Path, quick: bool) -> dict[str, A
             for rival in found
             if ours in found and rival not in ROWS[name]
         },
-        "not_installed": reasons,
+        "left_out": reasons,
         "labels": len(tagger.labels),
         "trained_labels": int((tagger.train_count_L > 0).sum()),
     }
@@ -212,9 +211,10 @@ def add_rivals(
     source: SourceSettings,
     asked: Asked,
     folder: Path,
-    seeds: Sequence[int],
+    quick: bool,
 ) -> dict[str, str]:
     """Trains the rivals on our features; the reasons of those that cannot be had."""
+    seeds = SEEDS[:1] if quick else SEEDS
     paths = {name: folder / f"{name}.npz" for name in ("train", "gold", "test", "found")}
     train_texts, gold = read_split(source, ours.labels, source.train_split)
     test_texts, _ = read_split(source, ours.labels, "test")
@@ -231,92 +231,18 @@ def add_rivals(
         found[row].costs.append(cost | {"documents_per_s": len(test_texts) / cost["predict_cpu_s"]})
         tell(row, found[row], asked)
 
-    for seed in seeds:
-        add("PECOS", xrlinear_peers.run_pecos(paths, folder / f"pecos{seed}", seed))
-    reasons = {}
+    with Pecos(quick) as pecos:
+        for seed in seeds if pecos.there else ():
+            add("PECOS", xrlinear_peers.run_pecos(pecos, paths, folder / f"pecos{seed}", seed))
+    reasons = pecos.left_out
     for row in xrlinear_peers.RIVAL_NAMES:
-        answer = xrlinear_peers.ask(row, *paths.values(), seed=0)
-        if "reason" in answer:
-            reasons[row] = f"not installed: {answer['reason']}"
+        try:
+            answer = xrlinear_peers.ask(row, paths, 0, quick)
+        except LeftOut as why:
+            reasons[row] = str(why)
         else:
             add(row, {"cpu_s": answer.pop("train_cpu_s"), **answer})
     return reasons
-
-
-def best(score: sp.csr_matrix, trained: np.ndarray) -> Scores:
-    """A rival's answers (B, trained labels) as labels of ours, best first."""
-    count_B = np.diff(score.indptr)
-    width = max(int(count_B.max()), 1)
-    label_BJ = np.full((len(count_B), width), PAD, np.int32)
-    score_BJ = np.full((len(count_B), width), -np.inf, np.float32)
-    filled_BJ = np.arange(width) < count_B[:, None]
-    label_BJ[filled_BJ], score_BJ[filled_BJ] = trained[score.indices], score.data
-    order_BK = top_k(score_BJ, DEPTH).label_BK
-    label_BK = np.take_along_axis(label_BJ, np.maximum(order_BK, 0), axis=1)
-    score_BK = np.take_along_axis(score_BJ, np.maximum(order_BK, 0), axis=1)
-    label_BK[order_BK == PAD], score_BK[order_BK == PAD] = PAD, -np.inf
-    return Scores(label_BK, score_BK)
-
-
-class Numbers(NamedTuple):
-    """A rival's "features": which of the test documents they are."""
-
-    row_B: np.ndarray
-    cut_B: BoolArray
-
-
-@dataclass(frozen=True)
-class Rival:
-    """Answers that a rival gave, in the shape of a tagger, so that the same code measures both."""
-
-    ours: TreeTagger
-    texts: list[str]
-    scores: Scores
-    bundle_id: str = "rival"
-    keep_k: int = 5
-    threshold: float | None = None
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        return self.ours.manifest
-
-    @property
-    def labels(self) -> LabelSet:
-        return self.ours.labels
-
-    @property
-    def train_count_L(self) -> np.ndarray:
-        return self.ours.train_count_L
-
-    def encode(self, texts: Sequence[str]) -> Numbers:
-        place = {text: row for row, text in enumerate(self.texts)}
-        return Numbers(np.array([place.get(text, -1) for text in texts]), np.zeros(len(texts), bool))
-
-    def search(self, features: Numbers, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        """Nothing for documents of other splits, and for labels that are not allowed."""
-        label_BK, score_BK = self.scores.label_BK[features.row_B, :k], self.scores.score_BK[features.row_B, :k]
-        wrong_BK = (features.row_B < 0)[:, None] | (label_BK == PAD)
-        if allowed_L is not None:
-            wrong_BK |= ~allowed_L[label_BK]
-        order_BK = np.argsort(wrong_BK, axis=1, kind="stable")
-        label_BK, score_BK = np.where(wrong_BK, PAD, label_BK), np.where(wrong_BK, -np.inf, score_BK)
-        label_BK, score_BK = (np.take_along_axis(array, order_BK, axis=1) for array in (label_BK, score_BK))
-        return Scores(label_BK.astype(np.int32), score_BK.astype(np.float32))
-
-    def rank(self, features: Numbers, k: int, allowed_L: BoolArray | None = None) -> Scores:
-        return self.search(features, k, allowed_L)
-
-    def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
-        return self.search(self.encode([str(text) for text in texts]), k)
-
-    def keep(self, scores: Scores, k: int | None = None) -> Scores:
-        return keep_tags(scores, k or self.keep_k)
-
-    def forgetting(self, hidden_L: BoolArray) -> None:
-        return None
-
-    def with_labels(self, newer: LabelSet) -> "Rival":
-        raise NotImplementedError
 
 
 def read_split(source: SourceSettings, labels: LabelSet, split: str) -> tuple[list[str], sp.csr_matrix]:

@@ -4,7 +4,6 @@ This file is run by both interpreters, as `pecos_peer` is: it imports at the top
 lines of JSON about files of arrays.
 """
 
-import fcntl
 import json
 import os
 import subprocess
@@ -25,67 +24,45 @@ DEPTH = 100  # labels that each answers
 RIVALS = ("omikuji==0.5.2", "napkinxc==0.7.2")  # without what they name beside these
 
 
-def peers_python() -> Path:
-    """The interpreter of the rivals' environment, made on first use (napkinXC is compiled: a few minutes)."""
-    from raytagger.encoders.locate import cache_folder
-
-    folder = cache_folder() / "peers" / f"linear-{sys.version_info.major}.{sys.version_info.minor}"
-    folder.mkdir(parents=True, exist_ok=True)
-    python, ready = folder / "bin" / "python", folder / "ready"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            install = [str(python), "-m", "pip", "install", "--quiet"]
-            subprocess.run([*install, *NEEDS], check=True)
-            for rival in RIVALS:  # one that does not install is told of when it is asked for
-                subprocess.run([*install, "--no-deps", rival], check=False)
-            ready.touch()
-    return python
-
-
-def ask(what: str, train: Path, gold: Path, test: Path, found: Path, seed: int) -> dict[str, Any]:
+def ask(what: str, paths: dict[str, Path], seed: int, quick: bool) -> dict[str, Any]:
     """Has a rival train and predict in a process of its own.
 
     Args:
         what: one of `RIVAL_NAMES`.
-        train: `.npz`, float32 CSR (N, V).
-        gold: `.npz`, float32 CSR (N, L).
-        test: `.npz`, float32 CSR (B, V).
-        found: where scores (B, L) go.
+        paths: `.npz` files: `train` (N, V), `gold` (N, L) and `test` (B, V), float32 CSR, and where scores (B, L)
+            go, `found`.
         seed: of napkinXC; Omikuji has none.
+        quick: nothing is installed.
 
     Returns:
-        `train_cpu_s` and `predict_cpu_s` (one thread), or `reason` if it cannot be had.
+        `train_cpu_s` and `predict_cpu_s` (one thread).
+
+    Raises:
+        LeftOut: it cannot be had.
     """
-    task = {"what": what, "train": str(train), "gold": str(gold), "test": str(test), "found": str(found)}
+    from benchmarks.peers import LeftOut, environment
+
+    # napkinXC is compiled, which takes a few minutes; one that does not install says so when it is asked.
+    python = environment("linear", [NEEDS], not quick, [("--no-deps", rival) for rival in RIVALS])
+    task = {"what": what, "seed": seed, **{name: str(path) for name, path in paths.items()}}
     done = subprocess.run(
-        [str(peers_python()), __file__, json.dumps({**task, "seed": seed})],
+        [str(python), __file__, json.dumps(task)],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_WAIT_POLICY": "passive"},
         check=False,
     )
     if done.returncode:
-        return {"reason": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
+        raise LeftOut((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def run_pecos(paths: dict[str, Path], model: Path, seed: int) -> dict[str, Any]:
-    """PECOS's labels and scores in `paths["found"]`, and what they cost."""
-    from benchmarks.pecos_peer import Pecos
-
-    with Pecos() as pecos:
-        took = pecos.ask(
-            "train",
-            documents=str(paths["train"]),
-            gold=str(paths["gold"]),
-            model=str(model),
-            splits=16,
-            seed=seed,
-        )
-        pecos.ask("open", documents=str(paths["test"]), model=str(model))
-        cost = pecos.ask("predict", layers="HASH_CHUNKED", beam=10, k=DEPTH, output=str(paths["found"]))
+def run_pecos(pecos: Any, paths: dict[str, Path], model: Path, seed: int) -> dict[str, Any]:
+    """The labels and scores of a `Pecos` in `paths["found"]`, and what they cost."""
+    files = {"documents": str(paths["train"]), "gold": str(paths["gold"]), "model": str(model)}
+    took = pecos.ask("train", **files, splits=16, seed=seed)
+    pecos.open(paths["test"], model)
+    cost = pecos.ask("predict", layers="HASH_CHUNKED", beam=10, k=DEPTH, output=str(paths["found"]))
     return {"cpu_s": took["cpu_s"], "predict_cpu_s": cost["cpu_s"]}
 
 
@@ -98,7 +75,7 @@ def write_pecos(folder: Path, tree: Any, weights: Sequence[Any]) -> None:
 
     facts(folder, "xlinear.model###XLinearModel")
     features, ranker = weights[0].shape[0] - 1, folder / "ranker"
-    size = {"nr_features": features, "nr_codes": tree.width[-2], "nr_labels": tree.width[-1]}
+    size = {"nr_features": features, "nr_codes": len(tree.offsets[-1]) - 1, "nr_labels": tree.width[-1]}
     facts(ranker, "base###HierarchicalMLModel", model="HierarchicalMLModel", depth=tree.depth, **size)
     asked = {"__meta__": {"class_fullname": "pecos.xmc.base###MLModel.PredParams"}}
     asked |= {"only_topk": 10, "post_processor": "l3-hinge"}
@@ -111,28 +88,29 @@ def write_pecos(folder: Path, tree: Any, weights: Sequence[Any]) -> None:
         sp.save_npz(place / "C.npz", sp.csc_matrix(parent, (places, above)), compressed=False)
 
 
-def time_pecos(folder: Path, ours: Any, single: int, turns: int) -> dict[str, dict[str, float]]:
+def time_pecos(pecos: Any, folder: Path, ours: Any, single: int, turns: int) -> dict[str, dict[str, float]]:
     """PECOS over `folder/pecos` and `folder/documents.npz`, in both of its layouts, beam 10, ten labels.
 
-    Its memory is half of what opening both layouts takes. `ours` are our answers, `Scores` over the same places.
+    Its memory is half of what opening both layouts takes. `ours` are our answers, `Scores` over the same places. {}
+    where PECOS cannot be had.
     """
     from benchmarks.beam_models import disagreements
-    from benchmarks.pecos_peer import LAYERS, Pecos
 
+    if not pecos.there:
+        return {}
     figures, output = {}, folder / "found.npz"
-    with Pecos() as pecos:
-        pecos.ask("open", documents=str(folder / "documents.npz"), model=str(folder / "pecos"))
-        megabytes = resident_mb() / len(LAYERS)
-        for layers in LAYERS:
-            asked = {"layers": layers, "beam": 10, "k": 10}
-            seconds = [pecos.ask("predict", **asked, output=str(output))["cpu_s"] for _ in range(turns + 1)][1:]
-            alone = pecos.ask("single", **asked, documents=single)["seconds"]
-            figures[f"PECOS, {layers}"] = {
-                "cpu_us": 1e6 * float(np.median(seconds)) / len(ours),
-                "single_us": 1e6 * float(np.median(alone)),
-                "megabytes": megabytes,
-                "wrong_beside_ours": disagreements(ours, sp.csr_matrix(sp.load_npz(output)))["wrong"],
-            }
+    pecos.open(folder / "documents.npz", folder / "pecos")
+    megabytes = resident_mb() / len(pecos.layers)
+    for layers in pecos.layers:
+        asked = {"layers": layers, "beam": 10, "k": 10}
+        seconds = [pecos.ask("predict", **asked, output=str(output))["cpu_s"] for _ in range(turns + 1)][1:]
+        alone = pecos.ask("single", **asked, documents=single)["seconds"]
+        figures[f"PECOS, {layers}"] = {
+            "cpu_us": 1e6 * float(np.median(seconds)) / len(ours),
+            "single_us": 1e6 * float(np.median(alone)),
+            "megabytes": megabytes,
+            "wrong_beside_ours": disagreements(ours, sp.csr_matrix(sp.load_npz(output)))["wrong"],
+        }
     return figures
 
 
