@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.blend_hybrid import Sides, beside_hybrid, hybrid_of
+from benchmarks.corpora import ray_unless
 from benchmarks.kept import OURS, kept
 from benchmarks.ofde import ENCODER, QUICK, QUICK_TRAIN, TRAIN, source_of
 from benchmarks.xrlinear import BANK, STATIC, Banked
@@ -35,7 +36,6 @@ from raytagger.settings import (
     to_values,
 )
 from raytagger.store import Store
-from raytagger.stream.cluster import connected
 from raytagger.tables import percent, table
 from raytagger.vectors import merge_disjoint
 
@@ -48,7 +48,7 @@ AXES = ("nDCG@5", "ZSR@10", "UR@1")
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder, connected(ClusterSettings()):
+    with tempfile.TemporaryDirectory() as folder, ray_unless(quick):
         figures["debtags"] = measure_debtags(data, Path(folder), quick)
         for name, encoder in {} if quick else OTHERS.items():
             if (data / name / "docs.parquet").is_file():

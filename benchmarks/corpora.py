@@ -1,5 +1,6 @@
 """Texts in bulk for the speed benchmarks."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,8 +9,9 @@ import pyarrow.parquet as pq
 from raytagger.corpus.debian import build_debian
 from raytagger.corpus.output import small_corpus, write_corpus
 from raytagger.encoders.locate import cache_folder
-from raytagger.settings import SourceSettings
+from raytagger.settings import ClusterSettings, SourceSettings
 from raytagger.store import Store
+from raytagger.stream.executor import at_work
 
 
 def debian_corpus(folder: Path, documents: int, quick: bool) -> SourceSettings:
@@ -36,3 +38,8 @@ def distinct_texts(source: SourceSettings, documents: int, path: Path) -> None:
             }
         )
         pq.write_table(table, path / f"part-{start:08d}.parquet", compression="zstd")
+
+
+def ray_unless(quick: bool) -> AbstractContextManager[None]:
+    """A Ray for a full run; a quick one is sooner done in this process."""
+    return at_work(ClusterSettings() if quick else ClusterSettings(small_bytes=0), 0)

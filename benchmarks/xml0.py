@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from benchmarks.corpora import ray_unless
 from benchmarks.ofde import source_of
 from benchmarks.xrlinear import BANK, Banked
 from raytagger import metrics
@@ -27,7 +28,6 @@ from raytagger.evaluate import gold_matrix
 from raytagger.recipes.fit import fit
 from raytagger.schema import PAD, BoolArray
 from raytagger.settings import (
-    ClusterSettings,
     EncoderSettings,
     FitRun,
     LabelSettings,
@@ -36,7 +36,6 @@ from raytagger.settings import (
     TrainSettings,
 )
 from raytagger.store import Store
-from raytagger.stream.cluster import connected
 from raytagger.tables import percent, table
 
 DATA = "debtags"
@@ -59,7 +58,7 @@ class Asked(NamedTuple):
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    with connected(ClusterSettings()):
+    with ray_unless(quick):
         for name in SETS[:1] if quick else SETS:
             if not (data / name / "docs.parquet").is_file():
                 print(f"{name}: not there, left out")

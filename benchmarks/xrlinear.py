@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from benchmarks import xrlinear_peers
+from benchmarks.corpora import ray_unless
 from benchmarks.ofde import SEEDS, source_of
 from benchmarks.pecos_client import Pecos
 from benchmarks.peers import LeftOut
@@ -32,7 +33,6 @@ from raytagger.evaluate import Asked, Evaluation, gather, gold_matrix
 from raytagger.labels import LabelBank
 from raytagger.recipes.fit import fit
 from raytagger.settings import (
-    ClusterSettings,
     EncoderSettings,
     FitRun,
     LabelSettings,
@@ -44,7 +44,6 @@ from raytagger.settings import (
     TreeSettings,
 )
 from raytagger.store import Store
-from raytagger.stream.cluster import connected
 from raytagger.tables import percent, table
 
 DATA = "debtags"
@@ -105,7 +104,7 @@ class Found:
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    with connected(ClusterSettings()):
+    with ray_unless(quick):
         for name in ROWS:
             if not (data / name / "docs.parquet").is_file():
                 print(f"{name}: not there, left out")

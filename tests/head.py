@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,37 +45,42 @@ def running_head(cpus: int = CPUS) -> Iterator[Head]:
         *(f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"),
         *(f"--temp-dir={folder}", "--disable-usage-stats", "--object-store-memory=200000000"),
     ]
-    log = open(Path(folder) / "head.log", "w")  # noqa: SIM115 - lives as long as the process
     head = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
-    for _ in range(4):  # Ray gives itself 30 s to come up, which is not enough on a busy machine
-        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
-        wait_until(lambda process=process: _answers(head.jobs) or process.poll() is not None)
-        if process.poll() is None:
-            break
-    else:
-        raise AssertionError(f"Ray does not start: {Path(log.name).read_text()}")
+    process = _start(command, Path(folder) / "head.log", lambda: _answers(head.jobs))
     try:
         yield head
     finally:
         _end(process)
-        log.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def joined_node(head: Head, cpus: int) -> Iterator[None]:
-    """A further node, as the autoscaler of a cluster starts one; it joins while the block runs."""
+    """A further node, as the autoscaler of a cluster starts one; there while the block runs."""
     agent, metrics = free_ports(2)
     command = [
         *(RAY, "start", f"--address={head.address}", "--block", f"--num-cpus={cpus}"),
         *("--node-ip-address=127.0.0.1", f"--dashboard-agent-listen-port={agent}"),
         *(f"--metrics-export-port={metrics}", "--disable-usage-stats", "--object-store-memory=200000000"),
     ]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
-    try:
-        yield
-    finally:
-        _end(process)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "node.log"
+        process = _start(command, log, lambda: "until terminated" in log.read_text())
+        try:
+            yield
+        finally:
+            _end(process)
+
+
+def _start(command: list[str], log: Path, is_up: Callable[[], bool]) -> subprocess.Popen[bytes]:
+    """A node, started again where a busy machine needs longer than the 30 s that Ray gives itself."""
+    for _ in range(4):
+        with log.open("w") as file:
+            process = subprocess.Popen(command, env=environment(), stdout=file, stderr=file, start_new_session=True)
+        wait_until(lambda process=process: is_up() or process.poll() is not None)
+        if process.poll() is None:
+            return process
+    raise AssertionError(f"Ray does not start: {log.read_text()}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -24,6 +24,7 @@ KEYS = {
     "beam": {"docs_per_cpu_s_20k", "size_mb_20k", "open_ms_20k", "left_out"},
     "beam_dense": {"docs_per_cpu_s_20k", "left_out"},
     "beam_single": {"p50_us_20k", "p10_us_20k", "left_out"},
+    "blend": {"nDCG@5", "ZSR@10", "UR@1", "spread", "debtags"},
     "cluster_labels": {"rows", "peak_gb", "within_limit", "left_out"},
     "collapse": {"regime", "curves"},
     "frozen": {"rows"},
@@ -40,8 +41,10 @@ KEYS = {
     "tfidf": {"ratio_sklearn", "rate_docs_cpu_s", "fit_cpu_s", "apart_from_sklearn", "left_out"},
     "train_step": {"ratio_50k_labels", "step_cpu_s", "left_out"},
     "tree_memory": {"pss_over_rss", "open_ms", "compilation", "imports", "left_out"},
+    "xml0": {"debtags"},
+    "xrlinear": {"nDCG@5", "PSP@5", "debtags", "debian_seealso", "gnd_tibcore"},
 }
-RIVALS = {"PECOS", "sentence-transformers"}
+RIVALS = {"PECOS", "Omikuji", "napkinXC", "sentence-transformers"}
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,8 @@ import torch
 from tests.data_sets import infinite, numbers, write_data_sets
 
 KEYS = {
-    "blend": {"nDCG@5", "ZSR@10", "UR@1", "spread", "debtags"},
     "small_work": {"break_even", "bundles", "settings"},
     "stream": {"ratio", "range", "turns", "documents", "bare", "ours"},
-    "xml0": {"debtags"},
-    "xrlinear": {"nDCG@5", "PSP@5", "debtags", "debian_seealso", "gnd_tibcore"},
 }
 
 
