@@ -22,6 +22,7 @@ from raytagger.store import Store
 from tests.tiny import tiny_encoder, tiny_run
 
 LIMIT = 3  # texts that fit the memory, where it is short
+MIDST = 8  # passes before that; the longest step, two to be timed and the two that are taken have ten or more
 
 
 class ShortTask(OneSidedTask):
@@ -75,7 +76,7 @@ def test_memory_that_ends_cuts_steps_into_parts_and_changes_nothing(made, tmp_pa
     job, inputs = made()
     undisturbed, weights, _ = train(job, Place(), inputs, tmp_path, short_rank=-1)
     assert undisturbed.parts == 1
-    for short_from in (0, 12):  # before training, and in the midst of it
+    for short_from in (0, MIDST):  # before training, and in the midst of it
         state, found, said = train(job, Place(), inputs, tmp_path, short_from=short_from)
         assert state.parts > 1
         assert state.step == undisturbed.step
@@ -109,7 +110,7 @@ def test_memory_that_ends_for_one_of_two_workers_cuts_the_steps_of_both(made, tm
     """Before training and in its midst; and where workers share the labels, before training."""
     (job, inputs), (sharded, _) = made(), made(shard_labels=True)
     _, weights, _ = train(job, Place(), inputs, tmp_path, short_rank=-1)
-    jobs = [(job, 0), (job, 12), (sharded, 0)]
+    jobs = [(job, 0), (job, MIDST), (sharded, 0)]
     torch.multiprocessing.spawn(one_of_two, (tmp_path, jobs), nprocs=2)
     for one, other in zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True):
         assert one[0] == other[0] > 1

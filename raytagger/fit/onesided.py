@@ -96,11 +96,11 @@ class OneSidedTask:
         Labels are projected once for each of these, so that they are as large as the memory allows.
         """
         train_N, budget = self.inputs.train_N, self._budget // parts
-        length_N, length_A = self.inputs.documents.length[train_N], self.inputs.labels.length[self._auxiliary_A]
-        for rows in self._cut(self.documents, step, length_N, budget):
+        for rows in self._cut(self.documents, step, self.inputs.documents.length[train_N], budget):
             yield Step(self._documents(train_N[rows]), None)
-        for rows in self._cut(self.texts, step, length_A, budget) if self.texts else ():
-            yield Step(None, self._auxiliary(rows))
+        if self.texts:
+            for rows in self._cut(self.texts, step, self.inputs.labels.length[self._auxiliary_A], budget):
+                yield Step(None, self._auxiliary(rows))
 
     def _cut(self, batches: Batches, step: int, length: np.ndarray, budget: int) -> list[np.ndarray]:
         """This worker's rows of a step, in parts of at most `budget` padded tokens."""
