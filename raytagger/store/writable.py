@@ -52,8 +52,10 @@ def _check_apart(store: Store, output: str, inputs: Iterable[str], folder: bool)
     """A folder of results within one that is read would be read itself the next time."""
     target = _real(output)
     for uri in filter(None, inputs):
-        place = _real(split_pattern(uri)[0] if is_pattern(uri) and not store.exists(uri) else uri)
-        if target == place or (target.startswith(f"{place}/") and (folder or store.exists(output))):
+        pattern = is_pattern(uri) and not store.exists(uri)
+        place = _real(split_pattern(uri)[0] if pattern else uri)
+        below = target.startswith(f"{place}/")
+        if target == place or (below and ((folder and not pattern) or store.exists(output))):
             raise StoreError("the output is a place that is read", got=output, remedy="Name another one.")
 
 
