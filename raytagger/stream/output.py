@@ -82,6 +82,8 @@ def tag_to_parquet(job: TagJob, output: str, progress: Progress = silent) -> Tag
     read = job.source.documents, job.labels, job.bundle
     check_writable(store, output, not output.endswith(".parquet"), apart_from=read)
     check_writable(store, rejects_uri(output), apart_from=read)
+    if output.endswith(".parquet"):
+        check_writable(store, parent(absolute(output)), folder=True, apart_from=(job.bundle,))
     _refuse_foreign(store, output)
     job = _placed(job, output, store)
     summary = tag_stream(job, progress)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from raytagger.bundle import pin_bundle
 from raytagger.cli import main
 from raytagger.errors import StoreError
 from raytagger.retag.run import retag
@@ -216,3 +217,11 @@ def test_a_fit_writes_into_no_place_that_it_reads(tmp_path, capsys, bundle):
     assert end.value.code == 1
     assert "the output is a place that is read" in capsys.readouterr().err
     assert tree(tmp_path) == before
+
+
+def test_no_tags_are_put_into_a_published_bundle(bundle, tmp_path):
+    documents = write_texts(tmp_path / "docs.parquet", ["bread"])
+    place, before = pin_bundle(bundle, Store()), tree(bundle)
+    with pytest.raises(StoreError, match="the output is a place that is read"):
+        tag_documents(bundle, RetagRun(RetagSettings(documents=str(documents))), f"{place}/tags.parquet", 3)
+    assert tree(bundle) == before
