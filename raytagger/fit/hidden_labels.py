@@ -1,6 +1,8 @@
-"""Seen labels that are rare enough to stand in for unseen ones, and frequent enough to be measured.
+"""The one draw of seen labels that are hidden to stand in for unseen ones.
 
-Wherever the product hides labels (OF-DE's guard, the blend's gate, XML0's weight), they come from this half.
+They are rare enough to resemble unseen labels, and frequent enough to be measured. Wherever the product hides labels
+(OF-DE's guard, the blend's gate, XML0's weight) it takes them from the front of one order, as many as it needs: by the
+same seed and counts the fewer that one hides are among the more that another does.
 """
 
 from __future__ import annotations
@@ -26,17 +28,13 @@ def rarer_half(count_L: np.ndarray, among_L: BoolArray) -> BoolArray:
     return often_L & (count_L <= (np.median(count_L[often_L]) if often_L.any() else 0))
 
 
-def draw_rare(
-    count_L: np.ndarray, among_L: BoolArray, free_L: BoolArray, most: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Free labels from the rarer half of some labels: int64, ascending, `most` at most; perhaps none.
+def draw_order(count_L: np.ndarray, among_L: BoolArray, seed: int) -> np.ndarray:
+    """The rarer half of some labels in the order in which they are hidden: int64, perhaps none.
 
     Args:
         count_L: int64 (L,), training documents.
         among_L: bool (L,), the labels whose median count divides the rarer half from the other.
-        free_L: bool (L,), those that may be drawn.
-        most: labels.
-        rng: of the draw.
+        seed: of the draw.
     """
-    rare_L = free_L & rarer_half(count_L, among_L)
-    return np.sort(rng.permutation(np.flatnonzero(rare_L))[:most])
+    order_L = np.random.default_rng([seed, 1]).permutation(len(count_L))
+    return order_L[rarer_half(count_L, among_L)[order_L]]

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger.errors import CorpusError
-from raytagger.fit.hidden_labels import rarer_half
+from raytagger.fit.hidden_labels import draw_order
 from raytagger.schema import BoolArray, FloatArray
 
 LARGEST_SHARE = 0.05  # of the training documents that hidden labels may take away
@@ -130,7 +130,7 @@ def hide_labels(
 ) -> BoolArray:
     """Picks rare seen labels that stand in for unseen ones: bool (L,).
 
-    Drawn from `rarer_half` until `share` of the trained labels are hidden or their documents would be more than a
+    Taken from the front of `draw_order` until `share` of the trained labels are hidden or their documents would be more than a
     twentieth of the training documents.
     """
     gold_NL = gold[train_N]
@@ -139,9 +139,8 @@ def hide_labels(
     hidden_L, taken_N = np.zeros(len(usable_L), bool), np.zeros(len(train_N), bool)
     if not len(trained):
         return hidden_L
-    rare = np.flatnonzero(rarer_half(count_L, usable_L))
     by_label = gold_NL.tocsc()
-    for label in np.random.default_rng([seed, 1]).permutation(rare):
+    for label in draw_order(count_L, usable_L, seed):
         if hidden_L.sum() >= round(share * len(trained)):
             break
         documents = by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]

@@ -10,7 +10,7 @@ import numpy as np
 from raytagger.bundle import Tagger
 from raytagger.bundle.panel import spread
 from raytagger.calibration import fit_gate
-from raytagger.fit.hidden_labels import FEWEST_DOCUMENTS, MOST_LABELS, draw_rare
+from raytagger.fit.hidden_labels import FEWEST_DOCUMENTS, MOST_LABELS, draw_order
 from raytagger.schema import BoolArray
 from raytagger.search.blend import Candidates, Gate
 
@@ -68,7 +68,8 @@ def draw_pseudo(members: Sequence[Tagger], count_L: np.ndarray, usable_L: BoolAr
         if member.forgetting(everything_L) is None:
             free_L &= member.train_count_L == 0
     most = min(MOST_LABELS, max(FEWEST_POSITIVES, round(SHARE * int(everything_L.sum()))))
-    return draw_rare(count_L, often_L, free_L, most, np.random.default_rng([seed, 5]))
+    order = draw_order(count_L, often_L, seed)
+    return np.sort(order[free_L[order]][:most])
 
 
 def guess_unseen(pseudo: Pseudo | None, members: int, seed: int) -> Guessed:

@@ -19,7 +19,7 @@ from raytagger import metrics
 from raytagger.bundle.panel import spread
 from raytagger.bundle.xml0 import Mixture, Xml0Features, Xml0Tagger
 from raytagger.calibration import Curve, fit_curve, fit_platt
-from raytagger.fit.hidden_labels import FEWEST_DOCUMENTS, MOST_LABELS, draw_rare
+from raytagger.fit.hidden_labels import FEWEST_DOCUMENTS, MOST_LABELS, draw_order
 from raytagger.progress import Progress
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.vectors import top_k
@@ -105,7 +105,7 @@ def draw_hidden(gold: sp.csr_matrix, count_L: np.ndarray, usable_L: BoolArray, s
     trained_L = (count_L > 0) & usable_L
     here_L = trained_L & (np.asarray(gold.sum(axis=0)).ravel() >= FEWEST_DOCUMENTS)
     most = min(MOST_LABELS, round(SHARE * int(trained_L.sum())))
-    return draw_rare(count_L, here_L, here_L, most, np.random.default_rng([seed, 8]))
+    return np.sort(draw_order(count_L, here_L, seed)[:most])
 
 
 def fit_probabilities(base_scores: Scores, known: Known) -> Curve:
