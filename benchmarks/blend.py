@@ -1,9 +1,10 @@
 """The blend beside its members and the plain hybrid: debtags with OF-DE, and three more data sets without.
 
-OF-DE of each seed, whose training takes ten minutes, is kept in the cache for this very code, data and settings.
+OF-DE's trainings are those of the benchmark `ofde`, kept in the cache.
 """
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,28 +13,24 @@ import numpy as np
 
 from benchmarks.blend_hybrid import Sides, beside_hybrid, hybrid_of
 from benchmarks.corpora import ray_unless
-from benchmarks.kept import OURS, kept
-from benchmarks.ofde import ENCODER, QUICK, QUICK_TRAIN, TRAIN, source_of
-from benchmarks.xrlinear import BANK, STATIC, Banked
+from benchmarks.ofde import ENCODER, QUICK, QUICK_TRAIN, TRAIN, kept_training, ofde_run, source_of
+from benchmarks.xrlinear import BANK, Banked
 from raytagger import metrics
 from raytagger.bundle import Tagger, load
 from raytagger.bundle.blend import BlendTagger
 from raytagger.calibration import Evidence, fit_thresholds
-from raytagger.evaluate import Asked, Evaluation, gather
+from raytagger.evaluate import Asked, Evaluation, Yardstick, gather
 from raytagger.recipes.fit import fit
 from raytagger.schema import Scores
 from raytagger.settings import (
     BlendSettings,
-    ClusterSettings,
     EncoderSettings,
     FitRun,
     LabelSettings,
     OutputSettings,
-    SearchSettings,
     SourceSettings,
     ThresholdSettings,
     TrainSettings,
-    to_values,
 )
 from raytagger.store import Store
 from raytagger.tables import percent, table
@@ -41,7 +38,7 @@ from raytagger.vectors import merge_disjoint
 
 DATA = "debtags"
 SEEDS = (0, 1, 2)
-OTHERS = {"attack_procedures": ENCODER, "eurlex_triples": ENCODER, "gnd_tibcore": STATIC}
+OTHERS = {"attack_procedures": ENCODER, "eurlex_triples": ENCODER, "gnd_tibcore": ENCODER}
 KEYS = ("nDCG@5", "PSP@5", "ZSR@10", "UR@1", "UR@5", "micro_F1", "ECE_seen", "ECE_rare", "ECE_unseen")
 AXES = ("nDCG@5", "ZSR@10", "UR@1")
 
@@ -71,23 +68,24 @@ def measure_debtags(data: Path, folder: Path, quick: bool) -> dict[str, Any]:
     found: dict[str, Evaluation] = {}
     curves: dict[str, Any] = {}
     frozen = member(source, "frozen", 0, ENCODER, folder / "frozen")
-    found["frozen"] = measured(frozen, source, asked)
+    measured = measuring(frozen, source, asked)
+    found["frozen"] = measured(frozen)
     for seed in SEEDS[:1] if quick else SEEDS:
         linear = f"xrlinear-{seed}"
         places = [member(source, "xrlinear", seed, ENCODER, folder / linear), frozen]
-        found[linear] = measured(places[0], source, asked)
+        found[linear] = measured(places[0])
         row = f"blend, seed {seed}"
-        found[row] = blended(source, places, seed, ENCODER, folder, asked)
+        found[row] = measured(blended(source, places, seed, ENCODER, folder))
         curves[row] = over_hybrid(found[row], found[linear], found["frozen"], source, asked)
         if quick:
             continue
         name, row = f"ofde-{seed}", f"blend with OF-DE, seed {seed}"
         places.append(member(source, "ofde", seed, ENCODER, folder / name, train))
-        found[name] = measured(places[-1], source, asked)
-        found[row] = blended(source, places, seed, ENCODER, folder, asked)
+        found[name] = measured(places[-1])
+        found[row] = measured(blended(source, places, seed, ENCODER, folder))
         curves[row] = over_hybrid(found[row], found[linear], found["frozen"], source, asked)
         row = f"blend with OF-DE, cascade, seed {seed}"
-        found[row] = blended(source, places, seed, ENCODER, folder, asked, cascade=True)
+        found[row] = measured(blended(source, places, seed, ENCODER, folder, cascade=True))
     return summed(DATA, found, asked) | {"beside the plain hybrid": curves}
 
 
@@ -95,9 +93,10 @@ def measure_other(data: Path, name: str, encoder: EncoderSettings, folder: Path)
     """Without OF-DE: which axes the blend has in hand is asked of cheap members too."""
     source, asked = source_of(data, name), Asked(details=True)
     places = [member(source, method, 0, encoder, folder / name / method) for method in ("xrlinear", "frozen")]
-    found = {Path(place).name: measured(place, source, asked) for place in places}
+    measured = measuring(places[1], source, asked)
+    found = {Path(place).name: measured(place) for place in places}
     row = "blend, seed 0"
-    found[row] = blended(source, places, 0, encoder, folder / name, asked)
+    found[row] = measured(blended(source, places, 0, encoder, folder / name))
     curve = over_hybrid(found[row], found["xrlinear"], found["frozen"], source, asked)
     return summed(name, found, asked) | {"beside the plain hybrid": {row: curve}}
 
@@ -132,29 +131,13 @@ def member(
     train: TrainSettings = TRAIN,
 ) -> str:
     """Trains a member; its folder."""
-    run = FitRun(
-        method=method,
-        source=source,
-        encoder=encoder,
-        train=replace(train, seed=seed),
-        labels=LabelSettings(bank=BANK),
-        search=SearchSettings("dense" if method == "ofde" else "mean"),
-        cluster=ClusterSettings(workers=2 if method == "ofde" else 0),
-        output=OutputSettings(str(out)),
-    )
+    train = replace(train, seed=seed)
+    run = FitRun(method=method, source=source, encoder=encoder, train=train)
     if method == "ofde":
+        run = ofde_run(source, train, LabelSettings(), 2)
         out = kept_training(run)
-        run = replace(run, output=OutputSettings(str(out)))
-    if not (out / "latest.json").is_file():
-        fit(run, say=print)
+    fit(replace(run, labels=LabelSettings(bank=BANK), output=OutputSettings(str(out))), say=print)
     return str(out)
-
-
-def kept_training(run: FitRun) -> Path:
-    """Where the bundle of this run is kept: by this very code, from these very documents and labels."""
-    decide = (OURS, Path(run.source.documents), Path(run.source.labels))
-    values = {**to_values(run), "source": "", "output": ""}
-    return kept(f"{run.method}-{run.train.seed}", *decide, run=values)
 
 
 def blended(
@@ -163,10 +146,9 @@ def blended(
     seed: int,
     encoder: EncoderSettings,
     folder: Path,
-    asked: Asked,
     cascade: bool = False,
-) -> Evaluation:
-    """Fits a blend and measures it."""
+) -> str:
+    """Fits a blend; its folder."""
     run = FitRun(
         method="blend",
         source=source,
@@ -176,11 +158,20 @@ def blended(
         output=OutputSettings(str(folder / "blend")),
     )
     fit(run, say=print)
-    return measured(run.output.bundle, source, asked)
+    return run.output.bundle
 
 
-def measured(place: str, source: SourceSettings, asked: Asked) -> Evaluation:
-    return gather(remembering(load(place)), Store(), source, asked)
+def measuring(frozen: str, source: SourceSettings, asked: Asked) -> Callable[[str], Evaluation]:
+    """A function that measures a bundle, all by one set of unseen labels.
+
+    A frozen tagger counted every training document: what it calls unseen no other was trained on.
+    """
+    yardstick = Yardstick.over([load(frozen)])
+
+    def measure_one(place: str) -> Evaluation:
+        return gather(remembering(load(place)), Store(), source, asked, yardstick=yardstick)
+
+    return measure_one
 
 
 def remembering(tagger: Tagger) -> Tagger:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.ofde import QUICK, QUICK_TRAIN, TRAIN, source_of, train_row
+from benchmarks.ofde import QUICK, QUICK_TRAIN, TRAIN, ofde_run, source_of, train_row
 from raytagger.evaluate import Asked
 from raytagger.settings import LabelSettings, SourceSettings
 from raytagger.tables import percent, table
@@ -64,6 +64,6 @@ def train_switched(
     train = replace(train, max_steps=steps, evaluations=1, guard="off", pseudo_unseen=0.0, anchor=0.0)
     labels = LabelSettings(unseen_in_negatives=negatives, unseen_in_auxiliary=in_auxiliary)
     asked = Asked(limit=QUICK if quick else 0)
-    found, _ = train_row(source, replace(train, auxiliary=auxiliary), labels, out, asked, workers)
+    found, _ = train_row(ofde_run(source, replace(train, auxiliary=auxiliary), labels, workers), out, asked)
     figures = found.summary(asked)
     return {key: figures[key] for key in (*KEYS, "intervals")}

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.__main__ import NAMES
 from benchmarks.blend_hybrid import BIASES, choose_bias
-from benchmarks.kept import kept
+from benchmarks.kept import OURS, kept, training_code
 from benchmarks.rival import Rival
 from raytagger.bundle import load
 from raytagger.evaluate import Asked, gather
@@ -102,6 +102,12 @@ def test_bias_is_the_highest_that_keeps_what_the_hybrid_has_on_validation():
     falling = np.linspace(0.9, 0.1, len(BIASES)).tolist()
     assert choose_bias(falling, falling[7]) == BIASES[7]
     assert choose_bias(falling, 1.0) == BIASES[0]
+
+
+def test_code_of_training_is_what_a_recipe_imports():
+    names = {file.relative_to(OURS).as_posix() for file in training_code()}
+    assert {"recipes/ofde.py", "recipes/prepare.py", "fit/loop.py", "fit/onesided.py", "objectives/losses.py"} <= names
+    assert not {"fit/ranker.py", "recipes/blend.py", "recipes/xrlinear.py"} & names
 
 
 def test_what_is_kept_is_named_by_what_decides_it(tmp_path):
