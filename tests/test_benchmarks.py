@@ -27,6 +27,7 @@ KEYS = {
     "blend": {"nDCG@5", "ZSR@10", "UR@1", "spread", "debtags"},
     "cluster_labels": {"rows", "peak_gb", "within_limit", "left_out"},
     "collapse": {"regime", "curves"},
+    "dense_index": {"encode_us", "rows", "crossover"},
     "frozen": {"rows"},
     "growth": {"rows", "trained", "crossover_labels", "tree_growth", "left_out"},
     "label_doctor": {"sets", "effects"},
