@@ -1,18 +1,17 @@
-"""Dense retrieval as bundles do it, exact and by HNSW: from how many labels on an index is cheaper, and what it misses.
+"""Dense retrieval as bundles do it, exact and by HNSW: from how many labels on an index is cheaper.
 
-The labels are random parts of gnd_tibcore's subject headings, the queries its test documents, all by MiniLM. Beside the
-search stands the encoder, which reads every document first: a search that costs little beside it needs no index.
+The labels are random parts of gnd_tibcore's subject headings, the queries its test documents, all by MiniLM. The
+encoder's time is given, too: it reads every document first, and a search that costs little beside it needs no index.
 """
 
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.growth import cpu_us
+from benchmarks.growth import cpu_us, crossing
 from benchmarks.ofde import ENCODER, source_of
 from benchmarks.xrlinear import BANK, Banked, read_split
 from raytagger.corpus import read_labels
@@ -28,6 +27,7 @@ SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 78_000)
 DOCUMENTS, SINGLE, K, TURNS = 1_000, 100, 10, 3
 QUICK_SIZES, QUICK_DOCUMENTS = (20, 40), 16
 ENCODED = 64  # documents that the encoder is timed on
+HEAD = ["labels", "exact, µs", "of encoding", "HNSW, µs", "exact, alone", "HNSW, alone", "found by HNSW"]
 
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
@@ -36,9 +36,8 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
     texts = read_split(source, labels, "test")[0][: QUICK_DOCUMENTS if quick else DOCUMENTS]
     encoder: Any = load_encoder(EncoderSettings(kind="static", path="wordllama") if quick else ENCODER, Store())
     banked: Encoder = Banked(encoder)  # pyright: ignore[reportAssignmentType]
-    label_LD, doc_BD = (
-        banked.encode(some).vector_BD for some in ([one or "." for one in labels.full_texts], texts)
-    )
+    label_LD = banked.encode([text or "." for text in labels.full_texts]).vector_BD
+    doc_BD = banked.encode(texts).vector_BD
     encode_us = 1e6 * cpu_seconds(lambda: encoder.encode(texts[:ENCODED])) / len(texts[:ENCODED])
     print(f"labels and documents from {BANK}; the encoder takes {encode_us:,.0f} µs a document", flush=True)
     order, rows = np.random.default_rng(0).permutation(len(label_LD)), {}
@@ -46,17 +45,14 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
         some_LD = np.ascontiguousarray(label_LD[np.sort(order[:size])])
         rows[str(size)] = measure_size(some_LD, doc_BD, 1 if quick else TURNS)
         print(f"{size:,} labels: {rows[str(size)]}", flush=True)
-    print(
-        table(
-            cells(rows, encode_us),
-            ["labels", "exact", "of encoding", "HNSW", "exact, alone", "HNSW, alone", "R@10"],
-        )
-    )
+    print(table(cells(rows, encode_us), HEAD))
     return {
         "encode_us": encode_us,
         "rows": rows,
-        "crossover": crossing(rows, lambda row: row["exact"]["cpu_us"] / row["hnsw"]["cpu_us"]),
-        "as_dear_as_a_tenth_of_encoding": crossing(rows, lambda row: 10 * row["exact"]["cpu_us"] / encode_us),
+        "crossover": crossing({size: row["exact"]["cpu_us"] / row["hnsw"]["cpu_us"] for size, row in rows.items()}),
+        "exact_is_a_tenth_of_encoding": crossing(
+            {size: 10 * row["exact"]["cpu_us"] / encode_us for size, row in rows.items()}
+        ),
     }
 
 
@@ -91,16 +87,6 @@ def cpu_seconds(run: Callable[[], object]) -> float:
     started = time.process_time()
     run()
     return time.process_time() - started
-
-
-def crossing(rows: dict[str, Any], ratio: Callable[[dict[str, Any]], float]) -> float | None:
-    """The number of labels at which a ratio that grows with it is 1, between two sizes; None where it is not reached."""
-    points = [(int(size), ratio(row)) for size, row in rows.items()]
-    for (low, before), (high, after) in pairwise(points):
-        if before <= 1 < after:
-            part = np.log(1 / before) / np.log(after / before)
-            return float(np.exp(np.log(low) + part * np.log(high / low)))
-    return None
 
 
 def cells(rows: dict[str, Any], encode_us: float) -> list[list[object]]:

@@ -321,12 +321,14 @@ def single_us(run: Callable[[int], object], turns: int, documents: int = SINGLE)
 
 def crossover(rows: dict[str, dict[str, dict[str, float]]]) -> float | None:
     """The number of labels from which the tree costs less than one matrix, between two sizes that were measured."""
-    both = [
-        (int(size), found["flat"]["cpu_us"] / found["tree"]["cpu_us"])
-        for size, found in rows.items()
-        if "flat" in found
-    ]
-    for (low, before), (high, after) in pairwise(both):
+    return crossing(
+        {size: found["flat"]["cpu_us"] / found["tree"]["cpu_us"] for size, found in rows.items() if "flat" in found}
+    )
+
+
+def crossing(ratios: dict[str, float]) -> float | None:
+    """Where a ratio that grows with the number of labels is 1, between two that were measured; None if nowhere."""
+    for (low, before), (high, after) in pairwise((int(size), ratio) for size, ratio in ratios.items()):
         if before <= 1 < after:
             part = np.log(1 / before) / np.log(after / before)
             return float(np.exp(np.log(low) + part * np.log(high / low)))
