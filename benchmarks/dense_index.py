@@ -1,7 +1,8 @@
 """Dense retrieval as bundles do it, exact and by HNSW: from how many labels on an index is cheaper.
 
 The labels are random parts of gnd_tibcore's subject headings, the queries its test documents, all by MiniLM. The
-encoder's time is given, too: it reads every document first, and a search that costs little beside it needs no index.
+encoder's time is given, too: it reads every document first, and a search that costs little beside that needs no
+index.
 """
 
 import time
