@@ -101,7 +101,7 @@ class Loop:
         self._report, self._progress, self._say = report, progress, say
         self._start = trained_weights(task.module)
         self._trained = [value for value in task.module.parameters() if value.requires_grad]
-        self._optimizer = torch.optim.AdamW(task.parameters())
+        self._optimizer = torch.optim.AdamW(task.parameters(), fused=True)
         self._half = _half_precision(place.device)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._half is torch.float16)
         self.state, self._best = State(), self._start
