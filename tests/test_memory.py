@@ -28,14 +28,20 @@ MIDST = 8  # passes before that; the longest step, two to be timed and the two t
 class ShortTask(OneSidedTask):
     """OF-DE without dropout; from a pass on, the memory of one worker holds `LIMIT` texts at once."""
 
-    def __init__(self, *parts, short_from=0, short_rank=0) -> None:
+    def __init__(self, *parts, short_from=0, short_rank=0, backward=False) -> None:
         super().__init__(*parts)
         for module in self.module.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
         self.passes, self.short_from = 0, short_from
         if self.place.rank == short_rank:
-            self.module.register_forward_pre_hook(self._look)
+            if backward:
+                self.module.register_forward_hook(self._look_back)
+            else:
+                self.module.register_forward_pre_hook(self._look)
+
+    def _look_back(self, module, given, loss):
+        loss.register_hook(lambda gradient: self._look(module, given))
 
     def _look(self, module, given):
         self.passes += 1
@@ -95,11 +101,11 @@ def one_of_two(rank, folder, jobs):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.set_num_threads(1)
     results = []
-    for place, (job, short_from) in enumerate(jobs):
+    for place, (job, short) in enumerate(jobs):
         (cache := folder / f"{rank}-{place}").mkdir()
         inputs = Inputs.load(folder.__class__(job.inputs))
         at = Place(rank, 2, rank, 2)
-        state, weights, _ = train(job, at, inputs, cache, short_from=short_from, short_rank=1)
+        state, weights, _ = train(job, at, inputs, cache, short_rank=1, **short)
         results.append((state.parts, weights))
     torch.save(results, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -107,10 +113,11 @@ def one_of_two(rank, folder, jobs):
 
 @pytest.mark.slow
 def test_memory_that_ends_for_one_of_two_workers_cuts_the_steps_of_both(made, tmp_path):
-    """Before training and in its midst; and where workers share the labels, before training."""
+    """Before training and in its midst; also where workers share the labels, and wait for each other in a pass."""
     (job, inputs), (sharded, _) = made(), made(shard_labels=True)
     _, weights, _ = train(job, Place(), inputs, tmp_path, short_rank=-1)
-    jobs = [(job, 0), (job, MIDST), (sharded, 0)]
+    ends = [{"short_from": 0}, {"short_from": MIDST}, {"short_from": MIDST, "backward": True}]
+    jobs = [(one, end) for one in (job, sharded) for end in ends]
     torch.multiprocessing.spawn(one_of_two, (tmp_path, jobs), nprocs=2)
     for one, other in zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True):
         assert one[0] == other[0] > 1

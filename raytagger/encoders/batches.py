@@ -25,6 +25,31 @@ def length_batches(length_B: npt.NDArray[np.int64], budget: int) -> list[npt.NDA
     return batches
 
 
+def cheapest_batches(length_B: npt.NDArray[np.int64], budget: int, pass_tokens: int) -> list[npt.NDArray[np.int64]]:
+    """As `length_batches`, cut where padding and passes together cost least.
+
+    Args:
+        length_B: int64 (B,), tokens of each text.
+        budget: padded tokens of one batch.
+        pass_tokens: padded tokens that take as long as what a pass takes whatever its size.
+    """
+    order = np.argsort(-length_B, kind="stable")
+    length_B = np.maximum(length_B[order], 1)
+    cost, start = np.zeros(len(order) + 1), np.zeros(len(order) + 1, np.int64)
+    for stop in range(1, len(order) + 1):
+        # The last batch of the first `stop` texts begins with one of these, its longest.
+        first = np.arange(max(stop - max(budget // int(length_B[stop - 1]), 1), 0), stop)
+        padded = (stop - first) * length_B[first]
+        total = np.where((padded <= budget) | (first == stop - 1), cost[first] + padded, np.inf)
+        best = int(np.argmin(total))
+        cost[stop], start[stop] = total[best] + pass_tokens, first[best]
+    batches, stop = [], len(order)
+    while stop:
+        batches.append(order[start[stop] : stop])
+        stop = int(start[stop])
+    return batches[::-1]
+
+
 def even_parts(length_B: np.ndarray, budget: int) -> int:
     """In how many parts of as many texts, in the order of their length, each has at most `budget` padded tokens.
 

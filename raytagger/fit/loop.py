@@ -26,6 +26,7 @@ from raytagger.fit.estimate import Estimate, planned_steps
 from raytagger.fit.guard import GUARD_PATIENCE, Measured, choose_mixture, mix
 from raytagger.fit.job import Place
 from raytagger.fit.schedule import rate_share
+from raytagger.objectives.workers import WorkerFailed, total
 from raytagger.progress import Progress
 from raytagger.settings import TrainSettings
 
@@ -101,7 +102,7 @@ class Loop:
         self._report, self._progress, self._say = report, progress, say
         self._start = trained_weights(task.module)
         self._trained = [value for value in task.module.parameters() if value.requires_grad]
-        self._optimizer = torch.optim.AdamW(task.parameters())
+        self._optimizer = torch.optim.AdamW(task.parameters(), fused=True)
         self._half = _half_precision(place.device)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._half is torch.float16)
         self.state, self._best = State(), self._start
@@ -176,14 +177,7 @@ class Loop:
     def _until_it_fits(self, backward: Callable[[], float]) -> float:
         """Calls until no worker runs out of memory, each time with twice the parts for all."""
         state = self.state
-        while True:
-            loss, failed = 0.0, 0.0
-            try:
-                loss = backward()
-            except torch.OutOfMemoryError:
-                failed = 1.0
-            if not self._total(failed):
-                return loss
+        while (loss := self._unless_it_ends(backward)) is None:
             self._optimizer.zero_grad()
             if state.parts >= MOST_PARTS:
                 raise CapacityError(
@@ -193,10 +187,18 @@ class Loop:
                 )
             state.parts = min(2 * state.parts, MOST_PARTS)
             self._say(f"out of memory: each step is cut to train.batch_tokens / {state.parts} from here on")
+        return loss
 
-    @property
-    def _sharded(self) -> bool:
-        return self._train.shard_labels and self._place.workers > 1
+    def _unless_it_ends(self, backward: Callable[[], float]) -> float | None:
+        """The loss, or None for all workers where the memory of one ended."""
+        loss, failed = 0.0, 0.0
+        try:
+            loss = backward()
+        except torch.OutOfMemoryError:
+            failed = 1.0
+        except WorkerFailed:  # which is heard but once
+            return None
+        return None if self._total(failed) else loss
 
     def _take_step(self) -> float:
         share = rate_share(self.state.step, self.state.steps, self._train.warm_up)
@@ -219,8 +221,7 @@ class Loop:
 
     def _add_gradients(self, step: int) -> float:
         """Adds a step's gradients of all workers; this worker's part of the loss, times the workers."""
-        # Where labels are shared, workers wait for each other within a pass: none can begin it anew.
-        loss = self._backward(step) if self._sharded else self._until_it_fits(lambda: self._backward(step))
+        loss = self._until_it_fits(lambda: self._backward(step))
         if self._place.workers > 1:
             self._sum_gradients()
         return loss * self._place.workers
@@ -240,13 +241,13 @@ class Loop:
         # Dropout is a function of seed, step and worker, so that a resumed run draws the same.
         torch.manual_seed((self._train.seed * 1_000_003 + step) * 1_009 + self._place.rank)
         self._task.module.train()
-        total = 0.0
+        summed = 0.0
         for part in self._task.steps(step, self.state.parts):
             with self._autocast():
                 loss = self._task.module(part)
             self._scaler.scale(loss).backward()
-            total += float(loss.detach())
-        return total
+            summed += float(loss.detach())
+        return summed
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast("cuda", dtype=self._half) if self._half else contextlib.nullcontext()
@@ -328,12 +329,7 @@ class Loop:
 
     def _total(self, value: float) -> float:
         """The sum over workers."""
-        if self._place.workers == 1:
-            return value
-        # Twice float32 is enough for seconds, and every backend has it.
-        tensor = torch.tensor([value], dtype=torch.float32, device=self._place.device)
-        torch.distributed.all_reduce(tensor)
-        return float(tensor[0])
+        return value if self._place.workers == 1 else total(value, self._place.device)
 
     def _first(self, value: float) -> float:
         """The value of worker 0, so that all agree."""

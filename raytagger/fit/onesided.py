@@ -15,7 +15,7 @@ import torch.distributed
 import torch.nn.functional as F
 
 from raytagger.encoders import load_encoder
-from raytagger.encoders.batches import even_parts, length_batches
+from raytagger.encoders.batches import cheapest_batches, even_parts, length_batches
 from raytagger.encoders.module import DocumentEncoder, Texts, pad_rows
 from raytagger.encoders.transformer import TransformerEncoder, batch_budget
 from raytagger.errors import SettingsError
@@ -131,7 +131,8 @@ class OneSidedTask:
 
     def _batches(self, rows: Ragged, wanted: np.ndarray) -> tuple[tuple[Texts, ...], np.ndarray]:
         """Texts in batches that the device encodes fast, and the order that they are in."""
-        batches = length_batches(rows.length[wanted], min(self._budget, pass_budget(self.place.device)))
+        budget, pass_tokens = pass_budget(self.place.device)
+        batches = cheapest_batches(rows.length[wanted], min(self._budget, budget), pass_tokens)
         return tuple(self._batch(rows, wanted[batch]) for batch in batches), np.concatenate(batches)
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
@@ -272,9 +273,13 @@ def train_budget(device: str) -> int:
     return 8_192 if device == "cpu" else 32_768
 
 
-def pass_budget(device: str) -> int:
-    """Padded tokens that go through the encoder at once: what fits a core's caches, or keeps a GPU busy."""
-    return 2_048 if device == "cpu" else 32_768
+def pass_budget(device: str) -> tuple[int, int]:
+    """Padded tokens that go through the encoder at once, and those that take as long as a pass of none.
+
+    They are what fits a core's caches, or keeps a GPU busy. A pass costs a core what 64 tokens cost, most of it for
+    the gradients that it adds to the weights'; a GPU is to make as few passes as it can.
+    """
+    return (2_048, 64) if device == "cpu" else (32_768, 32_768)
 
 
 def choose_labels(job: FitJob, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:

@@ -104,7 +104,7 @@ def tune_on_pairs(encoder: TransformerEncoder, pairs: TextPairs, tuning: Tuning,
     """
     torch.manual_seed(tuning.seed)
     model, count = encoder.model, len(pairs.right_P)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=tuning.rate, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=tuning.rate, weight_decay=WEIGHT_DECAY, fused=True)
     steps = range(0, count, tuning.batch)
     warm = max(1, round(WARM_UP * len(steps)))
     schedule = torch.optim.lr_scheduler.LambdaLR(

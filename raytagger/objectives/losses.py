@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from raytagger.errors import SettingsError
+from raytagger.objectives.workers import gather
 
 MASKED = -1e9  # finite: a row whose every label is masked must not give nan
 KEPT_AT_MOST = 1 << 26  # numbers that a loss keeps for its backward pass; with more it computes chunks anew
@@ -183,36 +183,3 @@ def _full(score_BC: torch.Tensor) -> torch.Tensor:
 def _across(lse_B: torch.Tensor, group: Any) -> torch.Tensor:
     """Log-sum-exp over the shards of all workers."""
     return lse_B if group is None else torch.logsumexp(gather(lse_B, group), 0)
-
-
-class Mirror(NamedTuple):
-    """Stands for a group of workers that all hold what this one holds: it takes the memory, and asks nobody."""
-
-    rank: int
-    workers: int
-
-
-class _Gather(torch.autograd.Function):
-    """Stacks every worker's tensor; the gradient of a worker's own part is the sum over all workers."""
-
-    @staticmethod
-    def forward(ctx: Any, own: torch.Tensor, group: Any) -> torch.Tensor:
-        ctx.group = group
-        parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size(group))]
-        torch.distributed.all_gather(parts, own.contiguous(), group=group)
-        return torch.stack(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        total = gradients[0].contiguous()
-        torch.distributed.all_reduce(total, group=ctx.group)
-        return total[torch.distributed.get_rank(ctx.group)], None
-
-
-def gather(own: torch.Tensor, group: Any) -> torch.Tensor:
-    """Tensors of one shape from all workers, (workers, …), through which gradients flow back and are summed."""
-    if isinstance(group, Mirror):
-        return torch.stack([own] * group.workers)
-    gathered = _Gather.apply(own, group)
-    assert isinstance(gathered, torch.Tensor)
-    return gathered

@@ -24,8 +24,9 @@ import torch.distributed
 import torch.nn.functional as F
 
 from raytagger.encoders.module import DocumentEncoder, Texts
-from raytagger.objectives.losses import Labels, Mirror, Positives, Scored, divergence, find_loss, gather
+from raytagger.objectives.losses import Labels, Positives, Scored, divergence, find_loss
 from raytagger.objectives.projection import LabelProjection
+from raytagger.objectives.workers import Mirror, gather, meet
 from raytagger.schema import BoolArray
 from raytagger.settings import TrainSettings
 
@@ -153,6 +154,7 @@ class OneSided(torch.nn.Module):
         else:
             workers, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
             every = [None] * workers
+            meet(label_M.device)
             torch.distributed.all_gather_object(every, own)
         offset = documents // workers
         row, column, weight = (np.concatenate(parts) for parts in zip(*every, strict=True))

@@ -19,7 +19,6 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, Qwen2Config, Qwen2Model
 
 from raytagger.encoders import load_encoder, open_encoder, save_encoder
-from raytagger.encoders.batches import length_batches
 from raytagger.encoders.encoder import finish
 from raytagger.errors import CorpusError, SettingsError
 from raytagger.settings import EncoderSettings
@@ -510,15 +509,3 @@ class Letters:
     assert np.flatnonzero(encoder.encode(["abba"]).vector_BD[0]).tolist() == [0, 1]
     save_encoder(encoder, settings, tmp_path / "saved")
     assert open_encoder(tmp_path / "saved").folder == str(tmp_path / "saved")
-
-
-@pytest.mark.parametrize("budget", [1, 7, 30, 1000])
-def test_batches_hold_every_text_once_within_the_budget(budget):
-    length_B = np.random.default_rng(0).integers(0, 20, 60)
-    batches = length_batches(length_B, budget)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(60))
-    for rows in batches:
-        assert len(rows) == 1 or len(rows) * length_B[rows].max() <= budget
-    longest = [length_B[rows].max() for rows in batches]
-    assert longest == sorted(longest, reverse=True)
-    assert length_batches(np.zeros(0, np.int64), 5) == []

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from raytagger.errors import SettingsError
 from raytagger.objectives import losses
-from raytagger.objectives.losses import LOSSES, Labels, Positives, Scored, divergence, find_loss, gather
+from raytagger.objectives.losses import LOSSES, Labels, Positives, Scored, divergence, find_loss
 from raytagger.objectives.ofde import LabelSide, OneSided, Step, Task, shard_bounds, to_positives, twin_matrix
 from raytagger.objectives.projection import LabelProjection, least_squares, start_projection
+from raytagger.objectives.workers import gather
 from raytagger.settings import TrainSettings
 
 TEMPERATURE = 0.3
