@@ -107,7 +107,7 @@ def test_bias_is_the_highest_that_keeps_what_the_hybrid_has_on_validation():
 
 def test_code_of_training_is_what_a_recipe_imports():
     names = {file.relative_to(OURS).as_posix() for file in training_code()}
-    assert {"recipes/ofde.py", "recipes/prepare.py", "fit/loop.py", "fit/onesided.py", "objectives/losses.py"} <= names
+    assert {"recipes/ofde.py", "recipes/prepare.py", "fit/loop.py", "objectives/losses.py"} <= names
     assert not {"fit/ranker.py", "recipes/blend.py", "recipes/xrlinear.py"} & names
 
 

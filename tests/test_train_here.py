@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from raytagger.bundle import load, open_bundle
+from raytagger.bundle.moments import moments_by_rank
 from raytagger.evaluate import Asked, evaluate
 from raytagger.fit.here import train_here
 from raytagger.fit.job import FitJob
@@ -97,6 +98,12 @@ def test_a_fitted_bundle_tags_evaluates_and_takes_new_labels(encoder, bucket):
     # A training that has ended is not trained again: the log, with the seconds that it took, is the same.
     assert fit(run).version == fitted.version
     labels = tagger.labels
+    features, label_J = (
+        tagger.encode(["Kites on a beach", "Prune plums in high summer.", ""]),
+        np.arange(len(labels)),
+    )
+    ranked = moments_by_rank(tagger.rank, features, label_J, len(labels))
+    np.testing.assert_allclose(tagger.moments(features, label_J), ranked, atol=1e-5)
     more = dataclasses.replace(
         labels,
         ids=(*labels.ids, "new"),

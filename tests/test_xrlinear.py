@@ -12,6 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from raytagger.bundle import load, named
+from raytagger.bundle.moments import moments_by_rank
+from raytagger.bundle.panel import spread
 from raytagger.bundle.tree import TreeTagger
 from raytagger.corpus.output import SMALL
 from raytagger.corpus.splits import held_out
@@ -250,6 +252,17 @@ def test_a_forgotten_label_is_found_by_its_text_alone(which, request):
     by_text = forgetful.search(features, 60, hidden_L)
     trained = tagger.search(features, 60, hidden_L)
     assert (by_text.score_BK != trained.score_BK).any()
+
+
+@pytest.mark.parametrize("which", ["flat", "deep"])
+def test_usual_scores_are_those_of_all_that_is_ranked(which, request):
+    tagger = opened(request.getfixturevalue(which))
+    label_J = np.flatnonzero(tagger.trained_L)[::3]
+    forgetful = tagger.forgetting(spread(label_J, len(tagger.labels)))
+    features = forgetful.encode([*TEXTS, "Sharpening kitchen knives", ""])
+    ranked = moments_by_rank(forgetful.rank, features, label_J, len(tagger.labels))
+    np.testing.assert_allclose(forgetful.moments(features, label_J), ranked, atol=CLOSE)
+    assert (ranked[0] != 0).any()
 
 
 def test_an_explanation_adds_up(flat, deep):

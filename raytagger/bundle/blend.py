@@ -33,7 +33,7 @@ from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder
 from raytagger.encoders.encoder import Embedded
 from raytagger.errors import BundleError, SettingsError
-from raytagger.schema import PAD, BoolArray, FloatArray, Scores
+from raytagger.schema import BoolArray, FloatArray, Scores
 from raytagger.search.blend import Candidates, Setting, ranked, seen_facts, unite, unseen_facts, unusual
 from raytagger.search.overlap import Overlap
 from raytagger.store import Store, read_manifest
@@ -42,7 +42,6 @@ from raytagger.vectors.style import WORDS
 
 DEPTH = 100  # labels that a member names of either population
 ROWS = 256  # documents whose facts are in memory at once
-PAIRS_LOOKED_AT, FEWEST_LOOKED_AT = 20_000_000, 100  # of documents and labels, by which usual scores are known
 Load = Callable[[Opened, Store, str], Tagger]
 
 
@@ -167,8 +166,7 @@ class BlendTagger(Loaded):
             return None
         kept = tuple(member for member in members if member is not None)
         usual_M2L, fresh = self.usual_M2L.copy(), np.flatnonzero(hidden_L & self.seen_L)
-        for number, (member, sample) in enumerate(zip(kept, self.samples, strict=True)):
-            usual_M2L[number][:, fresh] = usual_scores(member, sample, fresh, len(hidden_L))
+        usual_M2L[:, :, fresh] = replace(self, members=kept).usual(fresh)
         count_L = np.where(hidden_L, 0, self.train_count_L)
         return replace(self, members=kept, train_count_L=count_L, usual_M2L=usual_M2L)
 
@@ -180,8 +178,7 @@ class BlendTagger(Loaded):
         fresh = np.flatnonzero((spread(new.changed, labels) | back_L) & (new.train_count_L == 0))
         members = tuple(member.with_labels(newer) for member in self.members)
         usual_M2L = np.pad(self.usual_M2L, ((0, 0), (0, 0), (0, new.added)))
-        for number, (member, sample) in enumerate(zip(members, self.samples, strict=True)):
-            usual_M2L[number][:, fresh] = usual_scores(member, sample, fresh, labels)
+        usual_M2L[:, :, fresh] = replace(self, members=members).usual(fresh)
         return replace(
             self,
             labels=new.labels,
@@ -190,6 +187,11 @@ class BlendTagger(Loaded):
             usual_M2L=usual_M2L,
             overlap=Overlap(new.labels.full_texts, self.overlap.way) if new.changed else self.overlap,
         )
+
+    def usual(self, label_J: np.ndarray) -> FloatArray:
+        """What each member usually gives some labels, float32 (M, 2, J), see `Tagger.moments`."""
+        pairs = zip(self.members, self.samples, strict=True)
+        return np.stack([member.moments(sample, label_J) for member, sample in pairs])
 
     def explain(self, text: str, label_id: str) -> BlendExplanation:
         """Which member said what of a label, and what it adds to the log odds.
@@ -311,25 +313,6 @@ class _Once:
         if prompt not in self._read:
             self._read[prompt] = self._encoder.encode(texts, prompt)
         return self._read[prompt]
-
-
-def usual_scores(member: Tagger, sample: Any, label_J: np.ndarray, labels: int) -> FloatArray:
-    """Mean and deviation of a member's scores over documents: float32 (2, J); 0 and 1 of labels it never names.
-
-    Of many labels a smaller part of the documents is looked at, in the order of the sample.
-    """
-    if not len(label_J):
-        return np.zeros((2, 0), np.float32)
-    looked_at = min(len(sample.cut_B), max(FEWEST_LOOKED_AT, PAIRS_LOOKED_AT // max(len(label_J), 1)))
-    found = member.rank(take_rows(sample, np.arange(looked_at)), len(label_J), spread(label_J, labels))
-    filled_BK = found.label_BK != PAD
-    label_P, score_P = found.label_BK[filled_BK], found.score_BK[filled_BK].astype(np.float64)
-    count_L = np.bincount(label_P, minlength=labels)
-    safe_L = np.maximum(count_L, 1)
-    mean_L = np.bincount(label_P, score_P, labels) / safe_L
-    square_L = np.bincount(label_P, (score_P - mean_L[label_P]) ** 2, labels) / safe_L
-    deviation_L = np.where(square_L > 0, np.sqrt(square_L), 1)
-    return np.stack([mean_L[label_J], deviation_L[label_J]]).astype(np.float32)
 
 
 def open_blend(opened: Opened, store: Store, device: str, open_kind: Load) -> BlendTagger:

@@ -20,10 +20,11 @@ import numpy as np
 
 from raytagger.bundle.format import Opened
 from raytagger.bundle.loaded import Loaded
+from raytagger.bundle.moments import moments_by_score, some_of
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, load_encoder, open_encoder, save_encoder, unread
 from raytagger.schema import BoolArray, FloatArray, Scores
-from raytagger.search import DenseSearch, open_index
+from raytagger.search import DenseScorer, DenseSearch, open_index
 from raytagger.settings import FitRun
 from raytagger.store import Store
 
@@ -60,6 +61,12 @@ class DenseTagger(Loaded):
         if allowed_L is not None:
             allowed = allowed & allowed_L
         return self.dense.search(features.doc_BD, allowed, k)
+
+    def moments(self, features: DenseFeatures, label_J: np.ndarray) -> FloatArray:
+        """See `Tagger.moments`."""
+        some, named_J = some_of(features, len(label_J)), self.labels.predictable_L[label_J]
+        scorer = DenseScorer(some.doc_BD, self.dense.label_LD[label_J[named_J]])
+        return moments_by_score([scorer], ~some.blank_B, named_J)
 
     def forgetting(self, hidden_L: BoolArray) -> DenseTagger | None:
         """See `Tagger.forgetting`: what the encoder learnt of a label stays in it."""

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from raytagger.bundle.format import Opened
 from raytagger.bundle.loaded import Loaded
+from raytagger.bundle.moments import moments_by_score, some_of
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, open_encoder, unread
 from raytagger.errors import SettingsError
@@ -110,6 +111,11 @@ class FrozenTagger(Loaded):
             return self.dense.search(features.doc_BD, allowed, k)
         return search_exact(self._scorers(features), features.documents, allowed, k)
 
+    def moments(self, features: FrozenFeatures, label_J: np.ndarray) -> FloatArray:
+        """See `Tagger.moments`."""
+        some, named_J = some_of(features, len(label_J)), self.labels.predictable_L[label_J]
+        return moments_by_score(self._scorers(some, label_J[named_J]), ~some.blank_B, named_J)
+
     def forgetting(self, hidden_L: BoolArray) -> FrozenTagger:
         """See `Tagger.forgetting`: nothing but the counts was learnt of a label."""
         return replace(self, train_count_L=np.where(hidden_L, 0, self.train_count_L))
@@ -135,15 +141,19 @@ class FrozenTagger(Loaded):
         count_BV.data[:] = 1
         return count_BV
 
-    def _scorers(self, features: FrozenFeatures) -> list[Scorer]:
+    def _scorers(self, features: FrozenFeatures, only: np.ndarray | None = None) -> list[Scorer]:
+        """Of all labels, or of some, int64."""
         scorers: list[Scorer] = []
         if features.doc_BD is not None and self.dense is not None:
-            scorers.append(DenseScorer(features.doc_BD, self.dense.label_LD))
+            label_LD = self.dense.label_LD
+            scorers.append(DenseScorer(features.doc_BD, label_LD if only is None else label_LD[only]))
         if features.doc_BV is not None and self.terms is not None:
-            scorers.append(SparseScorer(features.doc_BV, self.terms))
+            terms = self.terms if only is None else SparseLabels(sp.csr_matrix(self.terms.label_LV[only]))
+            scorers.append(SparseScorer(features.doc_BV, terms))
         if not scorers:
             share_L = self.train_count_L / max(int(self.train_count_L.sum()), 1)
-            scorers.append(ConstantScorer(features.documents, share_L.astype(np.float32)))
+            share_L = share_L.astype(np.float32) if only is None else share_L[only].astype(np.float32)
+            scorers.append(ConstantScorer(features.documents, share_L))
         return scorers
 
 

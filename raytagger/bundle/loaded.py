@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from raytagger.bundle.moments import moments_by_rank
 from raytagger.bundle.texts import Text, read_texts
 from raytagger.corpus import LabelSet
 from raytagger.errors import SettingsError
@@ -85,6 +86,10 @@ class Loaded(ABC):
     def _answer(self, features: Any, k: int, allowed_L: BoolArray | None) -> Scores:
         """As `_rank`, for kinds that pass over labels which share nothing with the document."""
         return self._rank(features, k, allowed_L)
+
+    def moments(self, features: Any, label_J: np.ndarray) -> FloatArray:
+        """See `Tagger.moments`."""
+        return moments_by_rank(self.rank, features, label_J, len(self.labels))
 
     def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
         """See `Tagger.tag`."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from raytagger.bundle.texts import Text
 from raytagger.corpus import LabelSet
-from raytagger.schema import PAD, BoolArray, Scores
+from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 
 
 class Tagger(Protocol):
@@ -64,6 +64,18 @@ class Tagger(Protocol):
         """As `search`, and then the labels that share no term, in their order: what blends are fitted on.
 
         A document that shares nothing with any label gets none here, too.
+        """
+        ...
+
+    def moments(self, features: Any, label_J: np.ndarray) -> FloatArray:
+        """Mean and deviation of the scores that `rank` gives some labels over documents: float32 (2, J).
+
+        Blank documents do not count; a label that is never named, or always has the same score, has a deviation of
+        1. Of many labels a smaller part of the documents is looked at, in their order.
+
+        Args:
+            features: of documents of the corpus.
+            label_J: int64 (J,).
         """
         ...
 

@@ -23,6 +23,8 @@ import scipy.sparse as sp
 
 from raytagger.bundle.format import Opened
 from raytagger.bundle.loaded import Loaded
+from raytagger.bundle.moments import moments_by_score, some_of
+from raytagger.bundle.tree_path import Explanation, Step
 from raytagger.corpus import LabelSet
 from raytagger.encoders import Encoder, open_encoder, unread
 from raytagger.errors import SettingsError
@@ -93,48 +95,6 @@ class TextScale(NamedTuple):
         return np.where(np.isneginf(cosine_BK), np.float32(-np.inf), score_BK)
 
 
-class Step(NamedTuple):
-    """A level of the way to a label: the node's number in it, its margin, and the score with those above."""
-
-    level: int
-    node: int
-    margin: float
-    score: float
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a label has its score.
-
-    Attributes:
-        label_id: which label.
-        trained: scored by the tree; else by its text.
-        score: what a search gives it.
-        steps: the way through the tree, from the root; empty for an untrained label.
-        features: the strongest terms at the last level with what they add to its margin; for an untrained label
-            the terms that it shares with the document, with their part of the cosine.
-        blank: nothing of the document is known: it gets no label.
-    """
-
-    label_id: str
-    trained: bool
-    score: float
-    steps: tuple[Step, ...]
-    features: tuple[tuple[str, float], ...]
-    blank: bool
-
-    def lines(self) -> list[str]:
-        """For a person."""
-        how = "" if self.trained else ", untrained: by its text"
-        blank = ["  nothing of the document is known: it gets no label"] if self.blank else []
-        steps = [
-            f"  level {step.level}: node {step.node}, margin {step.margin:+.2f}, score {step.score:.3f}"
-            for step in self.steps
-        ]
-        features = [f"    {value:+.3f}  {term}" for term, value in self.features]
-        return [f"{self.label_id}  {self.score:.3f}{how}", *blank, *steps, *features]
-
-
 @dataclass(frozen=True)
 class TreeTagger(Loaded):
     """A trained tree (or several); see `Tagger` for the attributes it shares with all kinds."""
@@ -188,6 +148,14 @@ class TreeTagger(Loaded):
     def forgetting(self, hidden_L: BoolArray) -> TreeTagger:
         """See `Tagger.forgetting`: their rankers are passed over, and their texts are searched instead."""
         return replace(self, train_count_L=np.where(hidden_L, 0, self.train_count_L), forgetful=True)
+
+    def moments(self, features: TreeFeatures, label_J: np.ndarray) -> FloatArray:
+        """See `Tagger.moments`."""
+        if self.trained_L[label_J].any():
+            return super().moments(features, label_J)
+        some, named_J = some_of(features, len(label_J)), np.isin(label_J, self._untrained)
+        scorers = self._text_scorers(some, np.searchsorted(self._untrained, label_J[named_J]))
+        return moments_by_score(scorers, ~some.blank_B, named_J, self.scale.scores)
 
     def with_labels(self, newer: LabelSet) -> TreeTagger:
         """See `Tagger.with_labels`: new labels are found by their text; trained ones keep their weights."""
@@ -259,12 +227,17 @@ class TreeTagger(Loaded):
         if doc_BE is None and k <= FEW_PLACES:
             found = self._untrained_words.best(SparseRows.of(features.doc_BV), k, allowed)
             return self._by_text(above_zero(found, features.by_terms_B) if sharing else found)
-        words_BV = words_alone(self.terms, features.doc_BV)
-        scorers: list[Scorer] = [SparseScorer(words_BV, SparseLabels(self._untrained_terms))]
-        if doc_BE is not None:
-            scorers.append(DenseScorer(doc_BE, self._untrained_LE))
-        found = search_exact(scorers, len(features.cut_B), allowed, k)
+        found = search_exact(self._text_scorers(features), len(features.cut_B), allowed, k)
         return self._by_text(above_zero(found, features.by_terms_B) if sharing else found)
+
+    def _text_scorers(self, features: TreeFeatures, only: np.ndarray | slice = slice(None)) -> list[Scorer]:
+        """Cosines of untrained labels, numbered among themselves; int64 `only`: of some."""
+        words_BV = words_alone(self.terms, features.doc_BV)
+        labels = SparseLabels(sp.csr_matrix(self._untrained_terms[only]))
+        scorers: list[Scorer] = [SparseScorer(words_BV, labels)]
+        if self.label_LE is not None and features.doc_BE is not None:
+            scorers.append(DenseScorer(features.doc_BE, self._untrained_LE[only]))
+        return scorers
 
     def _by_text(self, found: Scores) -> Scores:
         """Cosines of untrained labels, numbered among themselves, as scores of all labels' numbers."""

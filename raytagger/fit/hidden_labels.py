@@ -1,8 +1,8 @@
 """The one draw of seen labels that are hidden to stand in for unseen ones.
 
-They are rare enough to resemble unseen labels, and frequent enough to be measured. Wherever the product hides labels
-(OF-DE's guard, the blend's gate, XML0's weight) it takes them from the front of one order, as many as it needs: by the
-same seed and counts the fewer that one hides are among the more that another does.
+They are rare enough to resemble unseen labels, and frequent enough to be measured. Wherever the product hides
+labels (OF-DE's guard, the blend's gate, XML0's weight) it takes them from the front of one order, as many as it
+needs: by the same seed and counts the fewer that one hides are among the more that another does.
 """
 
 from __future__ import annotations

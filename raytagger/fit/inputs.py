@@ -130,8 +130,8 @@ def hide_labels(
 ) -> BoolArray:
     """Picks rare seen labels that stand in for unseen ones: bool (L,).
 
-    Taken from the front of `draw_order` until `share` of the trained labels are hidden or their documents would be more than a
-    twentieth of the training documents.
+    Taken from the front of `draw_order` until `share` of the trained labels are hidden; a label is passed over by
+    which more than a twentieth of the training documents would be taken away.
     """
     gold_NL = gold[train_N]
     count_L = np.asarray(gold_NL.sum(0)).ravel()

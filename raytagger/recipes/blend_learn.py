@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger
-from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger, usual_scores
+from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger
 from raytagger.bundle.features import join_rows
 from raytagger.bundle.panel import Panel, spread
 from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
@@ -118,7 +118,7 @@ def learn(
     kept = _thresholds(run, material, fit, bias)
     usual_M2L = np.zeros_like(draft.usual_M2L)
     usual_M2L[:, 1] = 1
-    usual_M2L[:, :, unseen_J] = _usual(draft.members, draft.samples, unseen_J, len(labels))
+    usual_M2L[:, :, unseen_J] = draft.usual(unseen_J)
     tagger = replace(
         draft, full=fit.panel, cheap=cheap, usual_M2L=usual_M2L, unseen_bias=bias, thresholds=kept.thresholds
     )
@@ -234,14 +234,8 @@ def _forgetful(draft: BlendTagger, pseudo_J: np.ndarray, unseen_J: np.ndarray) -
     assert forgetful is not None  # `draw_pseudo` takes only labels that all members can forget
     label_J = np.sort(np.concatenate([pseudo_J, unseen_J]))
     usual_M2L = draft.usual_M2L.copy()
-    usual_M2L[:, :, label_J] = _usual(forgetful.members, draft.samples, label_J, labels)
+    usual_M2L[:, :, label_J] = forgetful.usual(label_J)
     return replace(forgetful, usual_M2L=usual_M2L)
-
-
-def _usual(members: Sequence[Tagger], samples: Sequence[Any], label_J: np.ndarray, labels: int) -> np.ndarray:
-    return np.stack(
-        [usual_scores(member, sample, label_J, labels) for member, sample in zip(members, samples, strict=True)]
-    )
 
 
 def _candidates(

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit
 
-from raytagger.schema import PAD, BoolArray, FloatArray, IntArray, Scores
+from raytagger.schema import BoolArray, FloatArray, IntArray, Scores
 from raytagger.vectors.terms import SparseRows
+from raytagger.vectors.topk import EVERY, nothing, offer_row
 from raytagger.vectors.words import read_only
 
 COMMON = 0.2  # share of the labels that have a term from which it gets a row of its own
-BLOCK = 64  # labels that are looked at together
 
 
 class Postings:
@@ -44,14 +44,12 @@ class Postings:
             k: labels a document; `PAD` where fewer are allowed.
             allowed_L: bool (L,), which labels may be answered; None for all.
         """
-        documents = len(rows.row_B1) - 1
-        label_BK = np.full((documents, k), PAD, np.int32)
-        score_BK = np.full((documents, k), -np.inf, np.float32)
+        found = nothing(len(rows.row_B1) - 1, k)
         row_B1, feature, value = (read_only(array) for array in (rows.row_B1, rows.feature, rows.value))
-        allowed_L = read_only(_EVERY if allowed_L is None else allowed_L)
+        allowed_L = read_only(EVERY if allowed_L is None else allowed_L)
         score_L = np.zeros(self._labels, np.float32)
-        find_best(row_B1, feature, value, self._lists, allowed_L, score_L, label_BK, score_BK)
-        return Scores(label_BK, score_BK)
+        find_best(row_B1, feature, value, self._lists, allowed_L, score_L, found.label_BK, found.score_BK)
+        return found
 
     @classmethod
     def warm(cls) -> None:
@@ -95,18 +93,12 @@ def find_best(
         label_BK: is filled where labels are allowed.
         score_BK: as `label_BK`, and -inf before.
     """
-    last = score_BK.shape[1] - 1
     for row in range(len(row_B1) - 1):
         squares = _add_up(feature, value, row_B1[row], row_B1[row + 1], lists, score_L)
-        for start in range(0, len(score_L), BLOCK):
-            stop, cut, better = min(start + BLOCK, len(score_L)), score_BK[row, last], 0
-            for candidate in range(start, stop):  # many at once: few blocks have a label that is kept
-                better += score_L[candidate] > cut
-            if better:
-                _keep(score_L, start, stop, allowed_L, label_BK[row], score_BK[row])
+        offer_row(score_L, 0, allowed_L, label_BK[row], score_BK[row])
         score_L[:] = 0
         scale = np.float32(1 / np.sqrt(squares)) if squares > 0 else np.float32(1)
-        for place in range(last + 1):
+        for place in range(score_BK.shape[1]):
             score_BK[row, place] *= scale
 
 
@@ -128,22 +120,3 @@ def _add_up(feature: IntArray, value: FloatArray, begin: int, end: int, lists: L
             for entry in range(start_V1[term], start_V1[term + 1]):
                 score_L[label[entry]] += x * weight[entry]
     return squares
-
-
-@njit(cache=True, nogil=True)
-def _keep(
-    score_L: FloatArray, start: int, stop: int, allowed_L: BoolArray, label_K: IntArray, score_K: FloatArray
-) -> None:
-    """Puts the labels of a block that are better than the last one kept in their places."""
-    last = len(score_K) - 1
-    for candidate in range(start, stop):
-        score = score_L[candidate]
-        if score > score_K[last] and (len(allowed_L) == 0 or allowed_L[candidate]):
-            place = last
-            while place > 0 and score > score_K[place - 1]:
-                label_K[place], score_K[place] = label_K[place - 1], score_K[place - 1]
-                place -= 1
-            label_K[place], score_K[place] = candidate, score
-
-
-_EVERY = np.zeros(0, bool)

@@ -12,6 +12,7 @@ from scipy.special import expit
 from raytagger import metrics
 from raytagger.bundle import load
 from raytagger.bundle.blend import BlendTagger
+from raytagger.bundle.moments import moments_by_rank
 from raytagger.bundle.panel import raised
 from raytagger.calibration import Thresholds
 from raytagger.corpus import LabelSet, read_labels
@@ -120,7 +121,8 @@ def test_more_labels_than_there_are_is_all_of_them(tagger):
 
 
 def test_a_blend_is_not_worse_than_its_best_member(tagger):
-    documents = [one for one in lines_of("docs.jsonl") if one.get("split") == "val"]
+    """On documents that neither its members nor the blend were fitted on."""
+    documents = [one for one in lines_of("docs.jsonl") if one.get("split") == "test"]
     gold = to_matrix(
         [[tagger.labels.index[label] for label in one["labels"]] for one in documents], len(tagger.labels)
     )
@@ -250,6 +252,19 @@ def test_new_labels_are_found_at_once(tagger):
         old = found.label_BK[row + 1][found.label_BK[row + 1] != place]
         assert old[:3].tolist() == before.label_BK[row, :3].tolist()
     assert len(tagger.labels) == place
+
+
+def test_usual_scores_are_those_of_all_that_is_ranked(members, tagger):
+    label_J = np.flatnonzero(~tagger.seen_L)
+    for kind in members:
+        member = load(members[kind]).forgetting(~tagger.seen_L)
+        if member is None:
+            continue
+        features = member.encode([*(one["text"] for one in lines_of("docs.jsonl")[:40]), ""])
+        found = member.moments(features, label_J)
+        ranked = moments_by_rank(member.rank, features, label_J, len(member.labels))
+        np.testing.assert_allclose(found, ranked, atol=1e-6)
+        assert (found[1] > 0).all()
 
 
 def test_a_blend_forgets_what_its_members_forget(tagger):

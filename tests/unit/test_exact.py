@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from raytagger.schema import PAD
 from raytagger.search import ConstantScorer, DenseScorer, SparseLabels, SparseScorer, exact, search_exact
+from raytagger.search.exact import score_moments
 from tests.unit.test_topk import assert_same, sorted_top_k
 
 
@@ -49,6 +50,17 @@ def test_blocks_equal_the_whole(blocks, names, k):
     found = search_exact([made[name][0] for name in names], 11, allowed_L, k)
     score_BL = sum(made[name][1] for name in names) / np.float32(len(names))
     assert_same(found, sorted_top_k(np.where(allowed_L, score_BL, -np.inf).astype(np.float32), k))
+
+
+@pytest.mark.parametrize("names", [("dense",), ("sparse",), ("constant",), ("dense", "sparse")], ids="+".join)
+def test_moments_are_those_of_the_whole(blocks, names):
+    made = make(seed=5)
+    known_B = np.random.default_rng(5).random(11) < 0.6
+    mean_L, deviation_L = score_moments([made[name][0] for name in names], known_B, 18, np.exp)
+    score_BL = np.exp(sum(made[name][1] for name in names) / len(names))[known_B]
+    np.testing.assert_allclose(mean_L, score_BL.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(deviation_L, score_BL.std(axis=0), rtol=1e-5, atol=1e-5)
+    assert (deviation_L[np.ptp(score_BL, axis=0) == 0] == 0).all()
 
 
 @settings(max_examples=40, deadline=None)

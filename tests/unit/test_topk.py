@@ -10,6 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from raytagger.schema import PAD
 from raytagger.vectors import merge_top_k, top_k
+from raytagger.vectors.topk import FEW as KEPT_IN_ORDER
+from raytagger.vectors.topk import nothing, offer
 
 NEVER = float("-inf")
 # Few values, so that most rows have ties; both zeros, which compare equal.
@@ -45,6 +47,24 @@ def assert_same(scores, expected):
 @given(score_blocks(), st.integers(1, 50), st.integers(0, 1000))
 def test_top_k_is_the_head_of_a_sort(score_BL, k, first_label):
     assert_same(top_k(score_BL, k, first_label), sorted_top_k(score_BL, k, first_label))
+
+
+@settings(max_examples=60, deadline=None)
+@given(score_blocks(), st.integers(1, 12), st.integers(0, 40), st.integers(0, 10**6))
+def test_offered_blocks_equal_the_whole(score_BL, k, cut, seed):
+    rows, columns = score_BL.shape
+    allowed_L = np.random.default_rng(seed).random(columns) < 0.7
+    best = nothing(rows, k)
+    for start, stop in itertools.pairwise([0, min(cut, columns), columns]):
+        offer(score_BL[:, start:stop], start, best, allowed_L[start:stop])
+    assert_same(best, sorted_top_k(np.where(allowed_L, score_BL, NEVER).astype(np.float32), k))
+
+
+def test_many_are_sorted_and_few_kept_in_order_alike():
+    score_BL = np.random.default_rng(0).integers(0, 40, (3, 1000)).astype(np.float32)
+    few, many = top_k(score_BL, KEPT_IN_ORDER), top_k(score_BL, KEPT_IN_ORDER + 1)
+    assert many.label_BK[:, :-1].tolist() == few.label_BK.tolist()
+    assert_same(many, sorted_top_k(score_BL, KEPT_IN_ORDER + 1))
 
 
 @settings(max_examples=80, deadline=None)
