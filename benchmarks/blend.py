@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.blend_hybrid import Sides, beside_hybrid, hybrid_of
+from benchmarks.blend_places import places_taken
 from benchmarks.corpora import ray_unless
 from benchmarks.ofde import ENCODER, QUICK, QUICK_TRAIN, TRAIN, kept_training, ofde_run, source_of
 from benchmarks.xrlinear import BANK, Banked
@@ -39,7 +40,7 @@ from raytagger.vectors import merge_disjoint
 DATA = "debtags"
 SEEDS = (0, 1, 2)
 OTHERS = {"attack_procedures": ENCODER, "eurlex_triples": ENCODER, "gnd_tibcore": ENCODER}
-KEYS = ("nDCG@5", "PSP@5", "ZSR@10", "UR@1", "UR@5", "micro_F1", "ECE_seen", "ECE_rare", "ECE_unseen")
+KEYS = ("nDCG@5", "R@10", "PSP@5", "ZSR@10", "UR@1", "UR@5", "micro_F1", "ECE_seen", "ECE_rare", "ECE_unseen")
 AXES = ("nDCG@5", "ZSR@10", "UR@1")
 
 
@@ -213,6 +214,9 @@ def summed(name: str, found: dict[str, Evaluation], asked: Asked) -> dict[str, A
         "rows": {row: {key: one[key] for key in (*KEYS, "intervals")} for row, one in rows.items()},
         "over the best member": {
             row: {axis: best(found, row, alone, axis, asked) for axis in AXES} for row in blends
+        },
+        "seen labels": {
+            row: places_taken(metrics.Ranked.concatenate(one.ranked), one.unseen_L) for row, one in found.items()
         },
         "loss of micro-F1": {row: lost(found[row], rows[row]["micro_F1"]) for row in blends},
         "fitted": {
