@@ -43,7 +43,7 @@ def kept_tags(subject: Subject) -> str:
     if not found:
         return ""
     value, mode = found.get("value"), found.get("mode")
-    if value is None and "mode" in found:
+    if value is None and mode in MODES:
         why = f"There is no threshold: {why_no_threshold(subject.manifest)}. "
         return section("Which tags are kept", why + "Every document gets its best labels, and F1 is not defined.")
     from_where = "" if value is None else f"A label is kept as a tag from {number(value, '.3f')} on. "
