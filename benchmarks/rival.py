@@ -11,7 +11,6 @@ from raytagger.bundle.texts import Text
 from raytagger.bundle.tree import TreeTagger
 from raytagger.corpus import LabelSet
 from raytagger.schema import PAD, BoolArray, Scores
-from raytagger.search import keep_tags
 from raytagger.vectors import top_k
 
 DEPTH = 100
@@ -82,11 +81,11 @@ class Rival:
     def rank(self, features: Numbers, k: int, allowed_L: BoolArray | None = None) -> Scores:
         return self.search(features, k, allowed_L)
 
-    def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
-        return self.search(self.encode([str(text) for text in texts]), k)
+    def tag(self, texts: Sequence[Text], k: int | None = None) -> Scores:
+        return self.search(self.encode([str(text) for text in texts]), k or DEPTH)
 
     def keep(self, scores: Scores, k: int | None = None) -> Scores:
-        return keep_tags(scores, k or self.keep_k)
+        return scores.top(k or self.keep_k)
 
     def forgetting(self, hidden_L: BoolArray) -> None:
         return None

@@ -47,8 +47,12 @@ class Client:
         self._address, self._texts_a_request = address.rstrip("/"), texts_a_request
         self._http = httpx.Client(headers=headers, timeout=timeout_s)
 
-    def tag(self, texts: Iterable[str | Mapping[str, str | None]], k: int = 5) -> list[list[tuple[str, float]]]:
+    def tag(
+        self, texts: Iterable[str | Mapping[str, str | None]], k: int | None = None
+    ) -> list[list[tuple[str, float]]]:
         """The k best labels of each text as (label id, score), best first, in the texts' order.
+
+        Without `k` they are as many as the endpoint's bundle keeps as tags at most.
 
         A text may be an object of the bundle's fields, which `health` names. A text of which nothing is known, such
         as one without any known word, has none: an empty list.
@@ -65,7 +69,8 @@ class Client:
         tagged: list[list[tuple[str, float]]] = []
         for start in range(0, len(asked), self._texts_a_request):
             part = asked[start : start + self._texts_a_request]
-            answer = self._ask("POST", "/v1/tag", start, json={"texts": part, "k": k})
+            asked_k = {} if k is None else {"k": k}
+            answer = self._ask("POST", "/v1/tag", start, json={"texts": part, **asked_k})
             tagged += [[(tag["label_id"], tag["score"]) for tag in row["tags"]] for row in answer["results"]]
         return tagged
 

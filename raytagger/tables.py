@@ -55,7 +55,11 @@ def figure_lines(figures: dict[str, Any]) -> list[str]:
         [name, percent(figures[name]), " to ".join(percent(end) for end in intervals.get(name) or ())]
         for name in names
     ]
+    if figures["no_F1"]:
+        rows[names.index("micro_F1")][1] = "n/a"
     lines = table(rows, ["metric", "%", "95 % interval"]).splitlines()
+    if figures["no_F1"]:
+        lines.append(f"micro_F1: none without a threshold of tags: {figures['no_F1']}")
     count = figures["n_filtered_gold"]
     filtered = f"{count:,} gold labels by filter_labels, " if count else ""
     lines.append(

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, logit
 
+from raytagger.calibration import Thresholds
 from raytagger.corpus import LabelSet
 from raytagger.schema import BoolArray, FloatArray, Scores
-from raytagger.search import keep_tags
 
 N_LABELS = 40
 RARE, UNSEEN = slice(20, 30), slice(30, 40)  # the other twenty labels are seen and frequent
@@ -51,10 +51,10 @@ class KnowingTagger:
         return Scores(label_BK, score_BK)
 
     def keep(self, scores: Scores, k: int | None = None) -> Scores:
-        return keep_tags(scores, self.keep_k if k is None else k, self.threshold)
+        return Thresholds(self.threshold).keep(scores, self.keep_k if k is None else k)
 
-    def tag(self, texts: Sequence[str], k: int = 10) -> Scores:
-        return self.search(self.encode(texts), k)
+    def tag(self, texts: Sequence[str], k: int | None = None) -> Scores:
+        return self.search(self.encode(texts), k or self.keep_k)
 
     def forgetting(self, hidden_L: BoolArray) -> None:
         return None

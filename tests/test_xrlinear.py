@@ -318,7 +318,7 @@ def test_a_night_tags_as_the_bundle_does(flat, tmp_path):
     path, table = write_texts(tmp_path / "docs.parquet", TEXTS), str(tmp_path / "tags")
     retag(retag_run(str(path), flat, table))
     tagger = opened(flat)
-    for row, tags in enumerate(named(tagger.tag(TEXTS, tagger.keep_k), tagger.labels)):
+    for row, tags in enumerate(named(tagger.keep(tagger.tag(TEXTS)), tagger.labels)):
         kept = TagTable(Store(), table).find(f"d{row:06d}")
         assert_same_ranking(list(zip(kept["label_ids"], kept["scores"], strict=True)), tags)
 

@@ -107,14 +107,8 @@ class BlendTagger(Loaded):
     cheap: Panel | None
     usual_M2L: FloatArray
     samples: tuple[Any, ...]
-    thresholds: Thresholds
     unseen_bias: float
     overlap: Overlap = field(repr=False)
-
-    @property
-    def threshold(self) -> float | None:
-        """The least probability of a tag, label offsets aside."""
-        return self.thresholds.value
 
     @cached_property
     def seen_L(self) -> BoolArray:
@@ -154,10 +148,6 @@ class BlendTagger(Loaded):
             better = self._search(self.full, every, features.words_BV[asked], k, allowed_L)
             found.label_BK[asked], found.score_BK[asked] = better.label_BK, better.score_BK
         return found
-
-    def keep(self, scores: Scores, k: int | None = None) -> Scores:
-        """See `Tagger.keep`: by the thresholds chosen on validation documents."""
-        return self.thresholds.keep(scores, k or self.keep_k)
 
     def forgetting(self, hidden_L: BoolArray) -> BlendTagger | None:
         """See `Tagger.forgetting`."""

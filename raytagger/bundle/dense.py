@@ -116,6 +116,7 @@ def open_dense(opened: Opened, store: Store, device: str) -> DenseTagger:
         labels=opened.labels,
         train_count_L=opened.train_count_L,
         trained_hashes=opened.trained_hashes,
+        thresholds=opened.thresholds,
         run=run,
         encoder=open_encoder(folder / "encoder", device),
         dense=DenseSearch.over(_read(folder / "label_LD.npy"), open_index(folder, opened.manifest.get("index"))),

@@ -2,6 +2,7 @@
 
 manifest.json     format, kind, resolved settings, label set, trained labels, licences, SHA-256 of every file
 labels.parquet    the label set with `train_count`, the training documents of each label
+thresholds.json   which labels of a ranking are kept as tags (a blend's stand in blend.json)
 trained_docs.npy  uint64, ascending: hashes of the ids of the training split's documents, 8 bytes each
 README.md         the model card
 …                 what the kind needs: encoder/, label_LD.npy, terms/
@@ -24,7 +25,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raytagger.bundle.kept import read_thresholds
 from raytagger.cache import cache_folder
+from raytagger.calibration import Thresholds
 from raytagger.corpus.labels import LabelSet, from_table
 from raytagger.errors import BundleError, StoreError
 from raytagger.settings import FitRun, make_run
@@ -50,6 +53,11 @@ class Opened:
     def run(self) -> FitRun:
         """The run that made it."""
         return make_run(self.manifest["settings"], FitRun, place=f"{self.folder}/manifest.json")
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Which labels of a ranking are kept as tags."""
+        return read_thresholds(self.folder, len(self.labels), self.run.search.threshold)
 
 
 def write_labels(folder: Path, labels: LabelSet, train_count_L: np.ndarray) -> None:

@@ -192,6 +192,7 @@ def open_frozen(opened: Opened, store: Store, device: str) -> FrozenTagger:
         labels=opened.labels,
         train_count_L=opened.train_count_L,
         trained_hashes=opened.trained_hashes,
+        thresholds=opened.thresholds,
         run=run,
         encoder=open_encoder(opened.folder / "encoder", device) if dense else None,
         dense=DenseSearch.over(_read_matrix(opened.folder / "label_LD.npy"), index) if dense else None,

@@ -12,11 +12,13 @@ import numpy as np
 
 from raytagger.bundle.moments import moments_by_rank
 from raytagger.bundle.texts import Text, read_texts
+from raytagger.calibration import Thresholds
 from raytagger.corpus import LabelSet
 from raytagger.errors import SettingsError
 from raytagger.schema import BoolArray, FloatArray, Scores
-from raytagger.search import keep_tags
 from raytagger.settings import FitRun
+
+USUAL_K = 10  # labels a text
 
 
 class Newer(NamedTuple):
@@ -56,6 +58,7 @@ class Loaded(ABC):
     run: FitRun
     # uint64, ascending: hashes of the ids of the training documents; None where the bundle does not know
     trained_hashes: np.ndarray | None = field(default=None, kw_only=True, repr=False)
+    thresholds: Thresholds = field(default=Thresholds(None), kw_only=True)
 
     @property
     def keep_k(self) -> int:
@@ -64,8 +67,8 @@ class Loaded(ABC):
 
     @property
     def threshold(self) -> float | None:
-        """The least score of a tag."""
-        return self.run.search.threshold
+        """The least score of a tag, label offsets aside."""
+        return self.thresholds.value
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Any:
@@ -91,9 +94,10 @@ class Loaded(ABC):
         """See `Tagger.moments`."""
         return moments_by_rank(self.rank, features, label_J, len(self.labels))
 
-    def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
+    def tag(self, texts: Sequence[Text], k: int | None = None) -> Scores:
         """See `Tagger.tag`."""
-        return self._tag(read_texts(self.manifest, texts), self.at_most(check_k(k)))
+        asked = max(USUAL_K, self.keep_k) if k is None else check_k(k)
+        return self._tag(read_texts(self.manifest, texts), self.at_most(asked))
 
     def _tag(self, texts: Sequence[str], k: int) -> Scores:
         return self.search(self.encode(texts), k)
@@ -104,7 +108,7 @@ class Loaded(ABC):
 
     def keep(self, scores: Scores, k: int | None = None) -> Scores:
         """See `Tagger.keep`."""
-        return keep_tags(scores, k or self.keep_k, self.threshold)
+        return self.thresholds.keep(scores, k or self.keep_k)
 
     def compared(self, newer: LabelSet) -> Newer:
         """What `with_labels` of every kind begins with."""

@@ -79,12 +79,13 @@ class Tagger(Protocol):
         """
         ...
 
-    def tag(self, texts: Sequence[Text], k: int = 10) -> Scores:
+    def tag(self, texts: Sequence[Text], k: int | None = None) -> Scores:
         """The k best labels of each text, (B, min(k, L)). Batch jobs and the endpoint both call this.
 
         Args:
             texts: each whole, or the bundle's fields by name; see `bundle.texts.read_texts`.
-            k: labels a text; where it is more than there are labels, all of them.
+            k: labels a text; where it is more than there are labels, all of them. By default ten, or as many as
+                may be tags.
 
         Raises:
             CorpusError: this is no list of texts.

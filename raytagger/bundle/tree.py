@@ -342,8 +342,7 @@ def words_alone(terms: TfIdf, weight_BV: sp.csr_matrix) -> sp.csr_matrix:
 def open_tree(opened: Opened, store: Store, device: str) -> TreeTagger:
     """Loads the kind's files; the weights stay on the disk until they are read. Nothing is left to compile."""
     del store  # everything lies in the bundle
-    folder = opened.folder
-    run = opened.run
+    folder, run = opened.folder, opened.run
     beam = 0 if opened.manifest["search"] == "flat" else run.search.beam
     trees = [open_search(folder / f"tree{number}", run, beam) for number in range(len(reads_vectors(run.tree)))]
     terms = TfIdf.load(folder / "terms")
@@ -357,6 +356,7 @@ def open_tree(opened: Opened, store: Store, device: str) -> TreeTagger:
         labels=opened.labels,
         train_count_L=opened.train_count_L,
         trained_hashes=opened.trained_hashes,
+        thresholds=opened.thresholds,
         run=run,
         terms=terms,
         trees=tuple(trees),

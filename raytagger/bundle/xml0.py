@@ -355,8 +355,7 @@ def open_xml0(opened: Opened, store: Store, device: str, open_kind: Load) -> Xml
     Raises:
         BundleError: the base is missing, or of another label set.
     """
-    folder = opened.folder
-    run = opened.run
+    folder, run = opened.folder, opened.run
     kept = json.loads((folder / "xml0.json").read_text(encoding="utf-8"))
     curve, mixture = kept["curve"], kept["mixture"]
     base, encoder = open_kind(_open_base(opened), store, device), open_encoder(folder / "encoder", device)
@@ -367,6 +366,7 @@ def open_xml0(opened: Opened, store: Store, device: str, open_kind: Load) -> Xml
         labels=opened.labels,
         train_count_L=opened.train_count_L,
         trained_hashes=opened.trained_hashes,
+        thresholds=opened.thresholds,
         run=run,
         base=base,
         encoder=theirs if theirs is not None and theirs.identity == encoder.identity else encoder,

@@ -120,7 +120,8 @@ def explain(
     bundle: Bundle,
     text: Annotated[str, typer.Option(help="The document's text.")],
     label: Annotated[
-        list[str] | None, typer.Option(help="A label's id; repeatable. Default: the best ones.")
+        list[str] | None,
+        typer.Option(help="A label's id; repeatable. Default: the text's tags, or the best label."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +139,10 @@ def explain(
             expected = "a kind that explains itself: tree, blend, xml0"
             raise BundleError("the bundle cannot explain itself", got=tagger.manifest["kind"], expected=expected)
         (text,) = read_texts(tagger.manifest, [text])
-        labels = label or [name for name, _ in named(tagger.tag([text], tagger.keep_k), tagger.labels)[0]]
-        found: list[Any] = [explain_label(text, name) for name in labels]
-    told = "\n\n".join("\n".join(one.lines()) for one in found) or "blank: nothing of the text is known"
-    show_json([asdict(one) for one in found]) if as_json else show(told)
+        found = tagger.tag([text])
+        tags = tagger.keep(found)
+        best = found.top(1) if tags.empty_B.all() else tags
+        labels = label or [name for name, _ in named(best, tagger.labels)[0]]
+        told: list[Any] = [explain_label(text, name) for name in labels]
+    lines = "\n\n".join("\n".join(one.lines()) for one in told) or "blank: nothing of the text is known"
+    show_json([asdict(one) for one in told]) if as_json else show(lines)

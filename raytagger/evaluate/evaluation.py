@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from raytagger import metrics
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import Tagger, named, text_settings, unseen_labels
+from raytagger.bundle.kept import why_no_threshold
 from raytagger.bundle.trained import are_among, marked_but_trained, trained_hashes
 from raytagger.corpus.limit import RejectLimit
 from raytagger.errors import CorpusError
@@ -66,9 +67,10 @@ def evaluate(
     """Measures a tagger on labelled documents.
 
     Every key of DESIGN's list is present, as a fraction, or None where it is undefined. F1 is that of the tags that
-    the tagger keeps. `intervals` has 95 % bootstrap intervals of nDCG@5, ZSR@10 and UR@1. Of a calibrated bundle
-    the tags shown (the first ten labels) have `ECE_…`, `Brier_…`, `n_pairs_…` for `seen`, `rare`, `unseen` and
-    `unseen_zero_shot` labels and the bins of `reliability`; see `probabilities.Shown` for what each is over.
+    the tagger keeps by a threshold; without one it is None, and `no_F1` says why. `intervals` has 95 % bootstrap
+    intervals of nDCG@5, ZSR@10 and UR@1. Of a calibrated bundle the tags shown (the first ten labels) have `ECE_…`,
+    `Brier_…`, `n_pairs_…` for `seen`, `rare`, `unseen` and `unseen_zero_shot` labels and the bins of `reliability`;
+    see `probabilities.Shown` for what each is over.
 
     A document that cannot be tagged is a reject as in `tag`, and is not measured.
 
@@ -219,7 +221,10 @@ class Evaluation:
         kept, gold = sp.csr_matrix(sp.vstack(self.kept)), sp.csr_matrix(sp.vstack(self.gold))
         result: dict[str, Any] = {name: self.ranking.mean(name) for name in RANKING}
         result |= {f"PSP@{k}": self._psp(k) for k in (1, 3, 5)}
-        result["micro_F1"], result["macro_F1"] = metrics.micro_f1(kept, gold), metrics.macro_f1(kept, gold)
+        by_threshold = self.tagger.threshold is not None  # a number of tags is no choice of tags
+        result["micro_F1"] = metrics.micro_f1(kept, gold) if by_threshold else None
+        result["macro_F1"] = metrics.macro_f1(kept, gold) if by_threshold else None
+        result["no_F1"] = None if by_threshold else why_no_threshold(self.tagger.manifest)
         result |= self.shown.figures()
         result |= {name: self.zero_shot.mean(name) for name in ZERO_SHOT}
         chance = metrics.chance_zsr(len(self.tagger.labels), 10) if self.unseen_L.any() else None

@@ -30,7 +30,6 @@ from raytagger.bundle.blend import BlendTagger, shared_encoders
 from raytagger.bundle.features import save_features
 from raytagger.bundle.texts import shared_text_settings
 from raytagger.bundle.trained import trained_hashes
-from raytagger.calibration import check_thresholds
 from raytagger.corpus import LabelSet
 from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
@@ -40,7 +39,7 @@ from raytagger.recipes.blend_cascade import check_cascade
 from raytagger.recipes.blend_learn import Learnt, learn
 from raytagger.recipes.fitted import Fitted, check_places, held_out_share
 from raytagger.recipes.inside import INSIDE, fit_inside
-from raytagger.settings import FitRun, ThresholdSettings, to_values
+from raytagger.settings import FitRun, to_values
 from raytagger.store import Store
 
 
@@ -81,17 +80,9 @@ def check_blend(run: FitRun) -> None:
         SettingsError: names the setting.
     """
     check_places(run)
-    check_thresholds(run.threshold, run.search.k)
     fixed = run.search.threshold
     if fixed is not None and not 0 <= fixed <= 1:
         raise SettingsError("search.threshold", got=fixed, expected="a probability, 0 to 1")
-    if fixed is not None and run.threshold.mode not in (ThresholdSettings.mode, "fixed"):
-        raise SettingsError(
-            f"search.threshold = {fixed} contradicts threshold.mode",
-            got=run.threshold.mode,
-            expected="one of the two",
-            remedy="Leave search.threshold unset, or set threshold.mode = 'fixed'.",
-        )
     if not run.source.documents:
         raise SettingsError("source.documents is empty", expected="labelled documents with a validation split")
     if not run.blend.members and not run.blend.methods:
@@ -149,7 +140,7 @@ def _publish(run: FitRun, store: Store, places: list[str], learnt: Learnt, repor
             (folder / "usual").mkdir(exist_ok=True)
             np.save(folder / "usual" / f"{number}.npy", tagger.usual_M2L[number])
         (folder / "blend.json").write_text(json.dumps(_numbers(tagger, learnt), indent=1) + "\n")
-        facts: dict[str, Any] = {**_facts(run, learnt), "held_out": held_out_share(run, report)}
+        facts: dict[str, Any] = {**_facts(learnt), "held_out": held_out_share(run, report)}
         write_card(
             folder,
             f"Blend of {len(tagger.names)} taggers over {len(tagger.labels)} labels",
@@ -176,7 +167,7 @@ def _numbers(tagger: BlendTagger, learnt: Learnt) -> dict[str, Any]:
     }
 
 
-def _facts(run: FitRun, learnt: Learnt) -> dict[str, Any]:
+def _facts(learnt: Learnt) -> dict[str, Any]:
     tagger = learnt.tagger
     count_L, labels = tagger.train_count_L, tagger.labels
     licences: dict[str, str] = {}
@@ -184,7 +175,7 @@ def _facts(run: FitRun, learnt: Learnt) -> dict[str, Any]:
         licences |= member.manifest.get("licences", {})
     return {
         "kind": "blend",
-        "settings": to_values(run),
+        "settings": to_values(tagger.run),
         "label_set": labels.fingerprint,
         "labels": len(labels),
         "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},

@@ -48,25 +48,30 @@ class Chosen(NamedTuple):
         return Chosen(ids, texts, gold, self.validation_B[rows], self.usual_B[rows], self.weight_B[rows])
 
 
-def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress) -> Read:
-    """One pass over the corpus that keeps no text; of the validation documents those that have a label.
-
-    Raises:
-        CorpusError: no validation document has a label of the label set.
-    """
+def survey_any(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress) -> Read:
+    """One pass over the corpus that keeps no text; of the validation documents those that have a label, if any."""
     collected = Collected()
     for part in read_training(run, store, labels, report, progress):
         collected.add(part)
     read = collected.read(run, len(labels))
-    validation_N = read.validation_N[read.has_label_N[read.validation_N]]
-    if not len(validation_N):
+    return read._replace(validation_N=read.validation_N[read.has_label_N[read.validation_N]])
+
+
+def survey(run: FitRun, store: Store, labels: LabelSet, report: CorpusReport, progress: Progress) -> Read:
+    """As `survey_any`, where there must be some.
+
+    Raises:
+        CorpusError: no validation document has a label of the label set.
+    """
+    read = survey_any(run, store, labels, report, progress)
+    if not len(read.validation_N):
         raise CorpusError(
             "no validation document",
             got=f"{len(read.hash_N):,} documents, none of the validation split with a label of the label set; "
             f"splits: {report.told_splits()}",
             remedy="Check source.validation_split; members must not have been trained on these documents.",
         )
-    return read._replace(validation_N=validation_N)
+    return read
 
 
 def refuse_trained(run: FitRun, members: Mapping[str, Tagger], surveyed: Read, report: CorpusReport) -> None:

@@ -16,7 +16,7 @@ from raytagger.bundle import Tagger
 from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger
 from raytagger.bundle.features import join_rows
 from raytagger.bundle.panel import Panel, spread
-from raytagger.calibration import Curve, Evidence, Thresholds, fit_thresholds
+from raytagger.calibration import Curve, Evidence, fit_thresholds
 from raytagger.corpus import LabelSet
 from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.report import CorpusReport
@@ -26,6 +26,7 @@ from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
 from raytagger.recipes.blend_documents import Chosen, choose_documents, refuse_trained, survey, trained_counts
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
+from raytagger.recipes.tags import most_tags, threshold_settings, with_most
 from raytagger.schema import PAD, BoolArray, Scores
 from raytagger.search.blend import Candidates, Gate
 from raytagger.search.overlap import Overlap
@@ -88,6 +89,8 @@ def learn(
     """
     surveyed = survey(run, store, labels, report, progress)
     refuse_trained(run, dict(zip(run.blend.members, members, strict=False)), surveyed, report)
+    tags = most_tags(run, surveyed)
+    run = with_most(run, tags)
     count_L = np.max([trained_counts(member, surveyed) for member in members], axis=0)
     usable_L = labels.predictable_L
     pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
@@ -122,7 +125,8 @@ def learn(
     tagger = replace(
         draft, full=fit.panel, cheap=cheap, usual_M2L=usual_M2L, unseen_bias=bias, thresholds=kept.thresholds
     )
-    facts = _facts(run, material, fit, curve, bias, saving) | {"thresholds": kept.report}
+    facts = _facts(run, material, fit, curve, bias, saving)
+    facts |= {"tags": tags._asdict(), "thresholds": kept.report}
     calibrated = fit.joined.curve.how != "prior" and (measured or not len(unseen_J))
     return Learnt(tagger, surveyed.hash_N[surveyed.train_N], calibrated, len(slabs[0].cut_B), facts)
 
@@ -155,7 +159,6 @@ def _draft(
         cheap=None,
         usual_M2L=usual_M2L,
         samples=(),
-        thresholds=Thresholds(None, None, 0, 0, 0.0),
         unseen_bias=0.0,
         overlap=Overlap(labels.full_texts),
     )
@@ -303,10 +306,8 @@ def _thresholds(run: FitRun, material: _Material, fit: _Fit, bias: float) -> Any
     rows = np.flatnonzero(material.chosen.validation_B)
     count_L = material.draft.train_count_L
     documents = max(int(member.manifest.get("train_documents", 0)) for member in material.draft.members)
-    settings = run.threshold
-    if run.search.threshold is not None:
-        settings = replace(settings, mode="fixed", value=run.search.threshold)
-    return fit_thresholds(scores, fit.both.gold, settings, k, Evidence(rows, count_L, documents, run.train.seed))
+    evidence = Evidence(rows, count_L, documents, run.train.seed)
+    return fit_thresholds(scores, fit.both.gold, threshold_settings(run), k, evidence)
 
 
 def _facts(

@@ -9,7 +9,8 @@ from importlib.metadata import EntryPoint
 import numpy as np
 
 from raytagger.bisect import tag_bisecting
-from raytagger.bundle import load, text_settings
+from raytagger.bundle import load, peek_manifest, text_settings
+from raytagger.bundle.kept import told_tags
 from raytagger.corpus import check_training_splits, read_documents
 from raytagger.errors import RaytaggerError, SettingsError
 from raytagger.progress import Progress, silent, unsaid
@@ -45,7 +46,8 @@ def fit(run: FitRun, progress: Progress = silent, say: Callable[[str], None] = u
     warnings = (*warnings_of(run, fitted), *refused)
     for line in warnings:
         say(f"warning: {line}")
-    return replace(fitted, warnings=warnings, share_blank=share_blank)
+    tags = told_tags(peek_manifest(join(fitted.bundle, fitted.version), Store(run.storage)))
+    return replace(fitted, warnings=warnings, share_blank=share_blank, tags=tags)
 
 
 def run_recipe(run: FitRun, progress: Progress, say: Callable[[str], None]) -> Fitted:

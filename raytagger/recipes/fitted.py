@@ -11,6 +11,7 @@ import numpy as np
 
 from raytagger.bisect import tag_bisecting
 from raytagger.bundle import peek_manifest
+from raytagger.calibration import check_thresholds
 from raytagger.corpus import LabelSet
 from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.report import CorpusReport
@@ -23,7 +24,7 @@ from raytagger.labels.bank import SLAB_TEXTS, Banked
 from raytagger.progress import Progress
 from raytagger.schema import FloatArray
 from raytagger.search import MOST_TAGS, build_index, choose_index, recall_warning, save_index
-from raytagger.settings import FitRun
+from raytagger.settings import FitRun, ThresholdSettings
 from raytagger.store import Store, check_writable, join, parent
 from raytagger.tables import blank_part, blank_warning
 
@@ -32,7 +33,8 @@ from raytagger.tables import blank_part, blank_warning
 class Fitted:
     """What `fit` did: where the bundle is, how many labels were encoded, and what the corpus looked like.
 
-    `share_blank`: of some documents, those of which the bundle knows nothing; None without documents.
+    `share_blank`: of some documents, those of which the bundle knows nothing; None without documents. `tags`: which
+    labels it keeps as tags.
     """
 
     bundle: str
@@ -44,6 +46,7 @@ class Fitted:
     seconds: float
     warnings: tuple[str, ...] = ()
     share_blank: float | None = None
+    tags: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -55,21 +58,32 @@ class Fitted:
             f"{self.labels:,} labels, {self.trained_labels:,} of them with training documents, "
             f"{self.encoded_labels:,} encoded now, {self.seconds:.1f} s: {join(self.bundle, self.version)}"
         )
-        if self.share_blank is None:
-            return line
-        return "\n".join([line, f"documents: {blank_part(self.share_blank)}", *blank_warning(self.share_blank)])
+        lines = [line, self.tags] if self.tags else [line]
+        if self.share_blank is not None:
+            lines += [f"documents: {blank_part(self.share_blank)}", *blank_warning(self.share_blank)]
+        return "\n".join(lines)
 
 
 def check_places(run: FitRun) -> None:
-    """Refuses a run without labels, with an impossible number of tags, or whose output cannot be written."""
+    """Refuses a run without labels, with an impossible rule of tags, or whose output cannot be written."""
     if not run.source.labels:
         raise SettingsError("source.labels is empty", expected="a label file")
     if not run.output.bundle:
         raise SettingsError("output.bundle is empty", expected="a folder or s3:// prefix")
     if not 0 <= run.source.holdout < 1:
         raise SettingsError("source.holdout", got=run.source.holdout, expected="0 to less than 1")
-    if not 1 <= run.search.k <= MOST_TAGS:
-        raise SettingsError("search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}")
+    if not 0 <= run.search.k <= MOST_TAGS:
+        raise SettingsError(
+            "search.k", got=run.search.k, expected=f"1 to {MOST_TAGS}, or 0 for as many as documents have"
+        )
+    check_thresholds(run.threshold, run.search.k or MOST_TAGS)
+    if run.search.threshold is not None and run.threshold.mode not in (ThresholdSettings.mode, "fixed"):
+        raise SettingsError(
+            f"search.threshold = {run.search.threshold} contradicts threshold.mode",
+            got=run.threshold.mode,
+            expected="one of the two",
+            remedy="Leave search.threshold unset, or set threshold.mode = 'fixed'.",
+        )
     for place in filter(None, (run.output.bundle, run.labels.bank)):
         inputs = (run.source.documents, run.source.labels)
         check_writable(Store(run.storage), place, folder=True, apart_from=inputs)

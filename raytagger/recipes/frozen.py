@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from raytagger.bundle import publish, write_card, write_labels, write_trained
+from raytagger.bundle import write_card, write_labels, write_trained
 from raytagger.bundle.frozen import uses_encoder, uses_terms
 from raytagger.corpus import LabelSet, read_documents
 from raytagger.corpus.labels import read_source_labels
@@ -37,10 +37,11 @@ from raytagger.recipes.fitted import (
     licence_of,
 )
 from raytagger.recipes.reading import trainable_gold
+from raytagger.recipes.tags import publish_tagger
 from raytagger.schema import FloatArray
 from raytagger.search import choose_index
 from raytagger.search.approximate import QUERIES_AT_MOST
-from raytagger.settings import FitRun, to_values
+from raytagger.settings import FitRun
 from raytagger.store import Store
 from raytagger.vectors import TermCounts, Vocabulary
 
@@ -100,7 +101,8 @@ def fit_frozen(run: FitRun, progress: Progress = silent, say: Callable[[str], No
             counts.terms.add(labels.full_texts)
             Vocabulary.from_counts(counts.terms).save(folder / "terms")
         side = _embed(run, store, labels, counts, folder, progress)
-        version = _publish(run, store, labels, counts, folder, side)
+        facts = _facts(run, labels, counts, folder, side)
+        version = publish_tagger(folder, facts, run, store, labels, counts.report, progress)
     trained = int((counts.count_L > 0).sum())
     seconds = time.perf_counter() - started
     return Fitted(run.output.bundle, version, len(labels), trained, side.encoded, counts.report, seconds)
@@ -201,7 +203,7 @@ def _embed(run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder: 
     return _Side({run.encoder.path: licence_of(run, store, encoder)}, banked.encoded, index)
 
 
-def _publish(run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder: Path, side: _Side) -> str:
+def _facts(run: FitRun, labels: LabelSet, counts: Counts, folder: Path, side: _Side) -> dict[str, Any]:
     trained = {labels.ids[row]: int(counts.count_L[row]) for row in np.flatnonzero(counts.count_L)}
     write_card(
         folder,
@@ -212,9 +214,8 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder
             ("licences of the models inside", side.licences or "none"),
         ],
     )
-    facts = {
+    return {
         "kind": "frozen",
-        "settings": to_values(run),
         "label_set": labels.fingerprint,
         "labels": len(labels),
         "trained_labels": trained,
@@ -225,4 +226,3 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, counts: Counts, folder
         "index": side.index,
         "licences": side.licences,
     }
-    return publish(folder, facts, run.output.bundle, store)

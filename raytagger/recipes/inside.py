@@ -8,7 +8,7 @@ from dataclasses import replace
 from raytagger.progress import Progress
 from raytagger.recipes.fit import run_recipe
 from raytagger.recipes.fitted import Fitted, bank_of, index_warnings
-from raytagger.settings import FitRun
+from raytagger.settings import FitRun, ThresholdSettings
 from raytagger.store import join
 
 INSIDE = {"xrlinear": "mean", "frozen": "mean", "ofde": "dense"}  # each with its usual search kind
@@ -24,6 +24,7 @@ def fit_inside(run: FitRun, method: str, progress: Progress, say: Callable[[str]
         run,
         method=method,
         search=replace(run.search, kind=INSIDE[method], threshold=None),
+        threshold=ThresholdSettings(mode="count"),  # nobody keeps tags by it
         labels=replace(run.labels, bank=bank_of(run)),
         output=replace(run.output, bundle=place),
     )

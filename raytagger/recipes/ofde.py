@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from raytagger.bundle import publish, write_card, write_labels, write_trained
+from raytagger.bundle import write_card, write_labels, write_trained
 from raytagger.bundle.dense import save_label_encoder
 from raytagger.corpus import LabelSet
 from raytagger.encoders import lazy_encoder, save_encoder
@@ -41,9 +41,10 @@ from raytagger.progress import Progress, silent, unsaid
 from raytagger.recipes.fitted import Fitted, check_places, held_out_share, index_labels
 from raytagger.recipes.prepare import Prepared, prepare, read_run_labels
 from raytagger.recipes.reading import corpus_bytes
+from raytagger.recipes.tags import publish_tagger
 from raytagger.schema import FloatArray
 from raytagger.search.approximate import QUERIES_AT_MOST
-from raytagger.settings import FitRun, fingerprint, to_values
+from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, absolute
 from raytagger.stream.executor import at_work, ray_is_up
 
@@ -63,7 +64,7 @@ def fit_ofde(run: FitRun, progress: Progress = silent, say: Callable[[str], None
     with at_work(run.cluster, corpus_bytes(run, store)):
         say(_story(run, prepared, job))
         trained = _train(run, job, _key(run, prepared), progress, say)
-    version = _publish(run, store, labels, prepared, job, trained)
+    version = _publish(run, store, labels, prepared, job, trained, progress)
     count = int(prepared.inputs.trained_L.sum())
     seconds = time.perf_counter() - started
     return Fitted(run.output.bundle, version, len(labels), count, prepared.encoded, prepared.report, seconds)
@@ -150,7 +151,15 @@ def _left_out(run: FitRun, prepared: Prepared, job: FitJob) -> str:
     )
 
 
-def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, job: FitJob, trained: Trained) -> str:
+def _publish(
+    run: FitRun,
+    store: Store,
+    labels: LabelSet,
+    prepared: Prepared,
+    job: FitJob,
+    trained: Trained,
+    progress: Progress,
+) -> str:
     inputs = prepared.inputs
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -165,7 +174,6 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
         _card(folder, run, labels, count_L, licences, chosen)
         facts = {
             "kind": "dense",
-            "settings": to_values(run),
             "label_set": labels.fingerprint,
             "labels": len(labels),
             "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},
@@ -176,7 +184,7 @@ def _publish(run: FitRun, store: Store, labels: LabelSet, prepared: Prepared, jo
             "index": index,
             "licences": licences,
         }
-        return publish(folder, facts, run.output.bundle, store)
+        return publish_tagger(folder, facts, run, store, labels, prepared.report, progress)
 
 
 def _write_model(

@@ -29,7 +29,6 @@ from raytagger.bundle import (
     Tagger,
     load,
     open_bundle,
-    publish,
     text_settings,
     write_card,
     write_labels,
@@ -53,6 +52,7 @@ from raytagger.recipes.fitted import Fitted, check_places, embed_documents, embe
 from raytagger.recipes.inside import INSIDE, fit_inside
 from raytagger.recipes.reading import Read, corpus_files, read_training, source_of_key
 from raytagger.recipes.stages import Stages
+from raytagger.recipes.tags import publish_tagger
 from raytagger.recipes.xml0_weight import (
     DEPTH,
     FIXED,
@@ -63,7 +63,7 @@ from raytagger.recipes.xml0_weight import (
     fit_probabilities,
     score_folds,
 )
-from raytagger.settings import FitRun, fingerprint, to_values
+from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join
 
 COMBINATIONS = ("xml0", *FIXED)
@@ -283,7 +283,7 @@ def _publish(job: Job, place: str, tagger: Xml0Tagger, chosen: Chosen, trained_o
                 ("licences of the models inside", facts["licences"] or "none"),
             ],
         )
-        return publish(folder, facts, run.output.bundle, job.store)
+        return publish_tagger(folder, facts, run, job.store, job.labels, job.report, job.progress)
 
 
 def _facts(job: Job, tagger: Xml0Tagger, chosen: Chosen) -> dict[str, Any]:
@@ -292,7 +292,6 @@ def _facts(job: Job, tagger: Xml0Tagger, chosen: Chosen) -> dict[str, Any]:
     gain = chosen.gain
     return {
         "kind": "xml0",
-        "settings": to_values(job.run),
         "label_set": labels.fingerprint,
         "labels": len(labels),
         "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},

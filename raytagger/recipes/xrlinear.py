@@ -27,7 +27,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from raytagger import metrics
-from raytagger.bundle import publish, write_card, write_labels, write_trained
+from raytagger.bundle import write_card, write_labels, write_trained
 from raytagger.bundle.tree import combination, open_search, reads_vectors, words_alone
 from raytagger.corpus.labels import read_source_labels
 from raytagger.corpus.report import CorpusReport
@@ -40,6 +40,7 @@ from raytagger.recipes.fitted import Fitted, check_places, embed_labels, held_ou
 from raytagger.recipes.rank import EMBEDDINGS, NEGATIVES, rank_tree, ranker_settings
 from raytagger.recipes.reading import corpus_bytes
 from raytagger.recipes.stages import Stages
+from raytagger.recipes.tags import publish_tagger
 from raytagger.recipes.text_path import DOCUMENTS_AT_MOST, TextSide, fit_scale
 from raytagger.recipes.workshop import STAGES, Workshop
 from raytagger.schema import FloatArray, Scores
@@ -47,7 +48,7 @@ from raytagger.search import choose_index
 from raytagger.search.ensemble import average, check_combination
 from raytagger.search.ranker import columns
 from raytagger.search.transforms import scoring
-from raytagger.settings import FitRun, fingerprint, to_values
+from raytagger.settings import FitRun, fingerprint
 from raytagger.store import Store, join
 from raytagger.stream.executor import at_work
 
@@ -141,7 +142,8 @@ def _publish(shop: Workshop, trees: list[Path]) -> str:
         }
         chosen = {name: value for name, value in figures.items() if not np.isnan(value)}
         _card(folder, shop, licences, chosen)
-        return publish(folder, _facts(shop, licences, chosen), run.output.bundle, shop.store)
+        facts = _facts(shop, licences, chosen)
+        return publish_tagger(folder, facts, run, shop.store, shop.labels, shop.report, shop.progress)
 
 
 def _write_encoder(shop: Workshop, folder: Path) -> tuple[dict[str, str], FloatArray | None]:
@@ -184,7 +186,6 @@ def _facts(shop: Workshop, licences: dict[str, str], chosen: dict[str, float]) -
     return {
         "kind": "tree",
         "search": shop.kind,
-        "settings": to_values(shop.run),
         "label_set": labels.fingerprint,
         "labels": len(labels),
         "trained_labels": {labels.ids[row]: int(count_L[row]) for row in np.flatnonzero(count_L)},

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from raytagger.bundle.kept import MODES, why_no_threshold
 from raytagger.report.markup import NOTHING, number, row, section, table
 from raytagger.report.subject import Subject
-
-MODES = {
-    "micro_F1": "the best micro-F1",
-    "macro_F1": "the best macro-F1",
-    "precision": "the precision asked for",
-    "fixed": "the value that was set",
-    "count": "a fixed number of tags",
-}
 
 
 def members(subject: Subject) -> str:
@@ -45,11 +38,14 @@ def members(subject: Subject) -> str:
 
 
 def kept_tags(subject: Subject) -> str:
-    """How the thresholds were chosen, in a paragraph; "" where there are none."""
+    """How the thresholds were chosen, or why there are none, in a paragraph; "" where nothing is known of them."""
     found: dict[str, Any] = subject.manifest.get("thresholds") or {}
     if not found:
         return ""
     value, mode = found.get("value"), found.get("mode")
+    if value is None and mode in MODES:
+        why = f"There is no threshold: {why_no_threshold(subject.manifest)}. "
+        return section("Which tags are kept", why + "Every document gets its best labels, and F1 is not defined.")
     from_where = "" if value is None else f"A label is kept as a tag from {number(value, '.3f')} on. "
     why = "" if mode is None else f"It was chosen for {MODES.get(mode, mode)} on validation documents. "
     because = f"{_text(found['why'])}. " if found.get("why") else ""

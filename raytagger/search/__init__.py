@@ -19,7 +19,7 @@ from raytagger.search.exact import (
     nothing,
     search_exact,
 )
-from raytagger.search.keep import MOST_TAGS, above_zero, keep_tags
+from raytagger.search.keep import MOST_TAGS, above_zero
 
 __all__ = [
     "ConstantScorer",
@@ -34,7 +34,6 @@ __all__ = [
     "build_index",
     "choose_index",
     "has_any",
-    "keep_tags",
     "nothing",
     "open_index",
     "recall_warning",

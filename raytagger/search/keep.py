@@ -1,16 +1,10 @@
-"""Which of the labels found are kept: as a document's tags, and as an answer at all."""
+"""Which of the labels found are an answer at all, and how many may be tags."""
 
 from __future__ import annotations
 
 from raytagger.schema import BoolArray, Scores
 
-MOST_TAGS = 50
-
-
-def keep_tags(scores: Scores, k: int, threshold: float | None = None) -> Scores:
-    """The first k labels of each row, of them those with at least `threshold`; the others become `PAD`."""
-    first = scores.top(min(k, MOST_TAGS))
-    return first if threshold is None else first.keep(first.score_BK >= threshold)
+MOST_TAGS = 100  # of a document: `evaluate` looks no deeper
 
 
 def above_zero(scores: Scores, by_terms_B: BoolArray) -> Scores:

@@ -80,12 +80,13 @@ class _Routes:
         labels = self._tagger.labels
         allowed_L = _allowed(request, labels)
         tagger, features = self._tagger, None
+        k = request.k or tagger.keep_k
         texts = read_texts(tagger.manifest, request.texts)
         if allowed_L is None and not isinstance(tagger, Xml0Tagger):
-            scores = tagger.tag(texts, request.k)
+            scores = tagger.tag(texts, k)
         else:
             features = tagger.encode(texts)
-            scores = tagger.search(features, request.k, allowed_L)
+            scores = tagger.search(features, k, allowed_L)
         blank_B = scores.empty_B
         if allowed_L is not None and blank_B.any():  # or the text has labels, but none of those that were asked for
             blank_B = blank_B & tagger.search(features, 1).empty_B

@@ -49,7 +49,9 @@ class TagRequest(BaseModel):
     texts: list[Text] = Field(
         min_length=1, description="At most serve.max_texts of them: each whole, or the bundle's fields by name."
     )
-    k: int = Field(default=5, ge=1, le=MAX_K, description="Labels a text.")
+    k: int | None = Field(
+        default=None, ge=1, le=MAX_K, description="Labels a text; by default as many as may be its tags."
+    )
     allow: list[str] | None = Field(default=None, description="Only these labels may be answered.")
     deny: list[str] = Field(default=[], description="These labels are not answered.")
     below: str | None = Field(default=None, description="Only this label and those below it, by their parents.")

@@ -130,7 +130,7 @@ class SearchSettings:
     kind: str = "mean"  # dense, tfidf, mean (of both cosines), bm25, popularity
     index: str = "auto"  # dense: exact, hnsw, ivf (faiss); terms: flat (one-vs-rest), tree; auto: by label count
     beam: int = 10  # nodes kept a level of a label tree; 0: all of them, which is exact
-    k: int = 5  # tags kept a document, 50 at most
+    k: int = 0  # tags a document at most, 100 at most; 0: what 99 % of the training documents have, at least 5
     threshold: float | None = None  # keep only tags with at least this score
 
 
@@ -163,14 +163,14 @@ class Xml0Settings:
 
 @dataclass(frozen=True)
 class ThresholdSettings:
-    """Which labels of a calibrated tagger's ranking are kept as tags."""
+    """Which labels of a tagger's ranking are kept as tags."""
 
     mode: str = "micro_F1"  # micro_F1, macro_F1, precision, count (the search.k best, no threshold), fixed
-    value: float = 0.5  # the threshold of mode `fixed`, and where too little is known to choose one
+    value: float = 0.5  # of mode `fixed`, and of calibrated taggers where too little is known to choose one
     precision: float = 0.8  # mode `precision`: the lowest threshold whose validation precision is at least that
     least: int = 0  # tags a document at least
     most: int = 0  # tags a document at most; 0: search.k
-    abstain: float = 0.0  # documents whose best probability is below get no tags, whatever `least` says
+    abstain: float = 0.0  # documents whose best score is below get no tags, whatever `least` says
     per_label: str = "auto"  # auto: offsets of labels where they surely help (F1 modes); never
     propensity: bool = False  # rare labels' errors weigh 1 / propensity; macro_F1 weighs labels alike anyway
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -54,8 +55,16 @@ def test_it_answers_as_the_bundle_does(api, tagger, k):
         assert [tag["title"] for tag in row["tags"]] == titles
 
 
-def test_k_is_5_by_default_and_health_names_bundle_and_licences(api, tagger):
-    assert [len(row["tags"]) for row in ask(api, texts=TEXTS).json()["results"]] == [5, 5, 5]
+@pytest.mark.parametrize("k", [3, 7])
+def test_k_is_what_the_bundle_keeps_by_default(tagger, k):
+    run = replace(tagger.run, search=replace(tagger.run.search, k=k))
+    with TestClient(make_api(replace(tagger, run=run), 4)) as client:
+        for more in ({}, {"deny": [tagger.labels.ids[0]]}):
+            results = ask(client, texts=TEXTS, **more).json()["results"]
+            assert [len(row["tags"]) for row in results] == [k, k, k]
+
+
+def test_health_names_bundle_and_licences(api, tagger):
     health = api.get("/healthz").json()
     assert health == {
         "status": "ok",
@@ -138,6 +147,7 @@ def test_one_thread_tags_while_health_answers(tagger):
 
     class Slow:
         manifest, labels, bundle_id = tagger.manifest, tagger.labels, tagger.bundle_id
+        keep_k = tagger.keep_k
 
         def tag(self, texts, k):
             active.append(texts)
@@ -159,6 +169,7 @@ def test_one_thread_tags_while_health_answers(tagger):
 def test_what_the_tagger_refuses_is_a_422(tagger):
     class Refusing:
         manifest, labels, bundle_id = tagger.manifest, tagger.labels, tagger.bundle_id
+        keep_k = tagger.keep_k
 
         def tag(self, texts, k):
             raise CorpusError("the encoder gave a vector that is not finite")
@@ -214,7 +225,9 @@ def test_a_tokens_file_without_a_token_is_an_error(tmp_path):
 def test_the_schema_describes_the_api(api):
     schema = api.get("/openapi.json").json()
     assert set(schema["paths"]) == {"/v1/tag", "/healthz"}
-    assert schema["components"]["schemas"]["TagRequest"]["properties"]["k"]["maximum"] == 100
+    asked = schema["components"]["schemas"]["TagRequest"]["properties"]["k"]
+    assert [kind["type"] for kind in asked["anyOf"]] == ["integer", "null"]
+    assert asked["anyOf"][0]["maximum"] == 100
 
 
 def client_of(answer, **more: int):
@@ -235,6 +248,18 @@ def test_the_client_splits_long_lists_and_keeps_their_order():
     assert client_of(answer, texts_a_request=4).tag(iter(texts), k=1) == [[(text, 1.0)] for text in texts]
     assert sizes == [4, 4, 2]
     assert client_of(answer).tag([]) == []
+
+
+def test_the_client_leaves_k_to_the_bundle():
+    bodies = []
+
+    def answer(request):
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json={"results": [{"tags": []}]})
+
+    client_of(answer).tag(["a"])
+    client_of(answer).tag(["a"], k=3)
+    assert bodies == [{"texts": ["a"]}, {"texts": ["a"], "k": 3}]
 
 
 @pytest.mark.parametrize(

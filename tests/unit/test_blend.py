@@ -484,7 +484,7 @@ def test_impossible_settings_are_refused(tmp_path, blend, message):
     ("threshold", "message"),
     [
         (ThresholdSettings(least=3, most=2), r"threshold\.least = 3 contradicts threshold\.most = 2"),
-        (ThresholdSettings(most=11), r"threshold\.most = 11 contradicts search\.k = 5"),
+        (ThresholdSettings(most=101), r"threshold\.most = 101 contradicts search\.k = 100"),
     ],
 )
 def test_thresholds_that_contradict_are_refused(three, tmp_path, threshold, message):

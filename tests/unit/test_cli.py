@@ -210,7 +210,10 @@ def test_corpus_fit_and_evaluate(tmp_path, monkeypatch):
     assert Path("models/frozen", fitted["version"], "manifest.json").is_file()
     line = run("fit", "frozen.toml", *options).stdout
     assert re.fullmatch(
-        r"60 labels, 50 of them with .*, 0 encoded now, .* s: models/frozen/\w{12}\n.* 0\.0 % blank .*\n", line
+        r"60 labels, 50 of them with .*, 0 encoded now, .* s: models/frozen/\w{12}\n"
+        r"tags: up to 3 labels .*search\.k sets it; from a score of .* on .* validation documents\n"
+        r".* 0\.0 % blank .*\n",
+        line,
     )
 
     mute = run("explain", "models/frozen", "--text", "A pond in the garden")

@@ -135,6 +135,7 @@ def test_every_section_is_there(page):
         "Frequent, rare and unseen labels",
         "The trade between seen and unseen labels",
         "Can the probabilities be believed?",
+        "Which tags are kept",
         "While it was trained",
         "Where the labels lie",
         "Documents",
@@ -249,7 +250,14 @@ def test_scores_that_are_no_probabilities_are_called_so(page):
     section = sections_of(page)["Can the probabilities be believed?"]
     assert "are no probabilities" in section
     assert "<figure>" not in section
-    assert not {"What each member costs", "Which tags are kept"} & set(sections_of(page))
+    assert "What each member costs" not in sections_of(page)
+
+
+def test_a_bundle_without_a_threshold_is_called_so(subject):
+    none = {"mode": "micro_F1", "value": None, "why": "no validation document has a label of the label set"}
+    found = sections_of(write_page(dataclasses.replace(subject, manifest=subject.manifest | {"thresholds": none})))
+    assert "There is no threshold: no validation document has a label" in found["Which tags are kept"]
+    assert "F1 is not defined" in found["Which tags are kept"]
 
 
 def test_promises_stand_beside_what_is_right(calibrated):
