@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from raytagger.bundle.texts import Text
 from raytagger.bundle.tree import TreeTagger
 from raytagger.corpus import LabelSet
-from raytagger.schema import PAD, BoolArray, Scores
+from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.vectors import top_k
 
 DEPTH = 100
@@ -80,6 +80,9 @@ class Rival:
 
     def rank(self, features: Numbers, k: int, allowed_L: BoolArray | None = None) -> Scores:
         return self.search(features, k, allowed_L)
+
+    def moments(self, features: Numbers, label_J: np.ndarray) -> FloatArray:
+        raise NotImplementedError
 
     def tag(self, texts: Sequence[Text], k: int | None = None) -> Scores:
         return self.search(self.encode([str(text) for text in texts]), k or DEPTH)
