@@ -19,7 +19,7 @@ from raytagger.fit.onesided import OneSidedTask
 from raytagger.progress import silent, unsaid
 from raytagger.recipes.prepare import prepare, read_run_labels
 from raytagger.store import Store
-from tests.tiny import tiny_encoder, tiny_run
+from tests.tiny import UNGUARDED, tiny_encoder, tiny_run
 
 LIMIT = 3  # texts that fit the memory, where it is short
 MIDST = 8  # passes before that; the longest step, two to be timed and the two that are taken have ten or more
@@ -65,7 +65,7 @@ def made(tmp_path_factory):
     encoder = tiny_encoder(folder / "tiny")
 
     def make(**settings):
-        settings = {"max_steps": 2, "evaluations": 1, "anchor": 0.0, "guard": "off", "batch_tokens": 256} | settings
+        settings = UNGUARDED | {"max_steps": 2, "evaluations": 1, "anchor": 0.0, "batch_tokens": 256} | settings
         run = tiny_run(encoder, str(folder / "out"), **settings)
         prepared = prepare(run, Store(), read_run_labels(run, Store()), silent, unsaid)
         return FitJob(prepared.uri, run.encoder, run.train, run.storage, False, True), prepared.inputs
@@ -82,6 +82,7 @@ def test_memory_that_ends_cuts_steps_into_parts_and_changes_nothing(made, tmp_pa
     job, inputs = made()
     undisturbed, weights, _ = train(job, Place(), inputs, tmp_path, short_rank=-1)
     assert undisturbed.parts == 1
+    assert undisturbed.best_step  # not the weights that all begin with
     for short_from in (0, MIDST):  # before training, and in the midst of it
         state, found, said = train(job, Place(), inputs, tmp_path, short_from=short_from)
         assert state.parts > 1

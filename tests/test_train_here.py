@@ -20,7 +20,7 @@ from raytagger.recipes.prepare import prepare, read_run_labels
 from raytagger.settings import OutputSettings, SearchSettings
 from raytagger.store import Store, join
 from tests.equal import assert_same_scores
-from tests.tiny import tiny_encoder, tiny_run
+from tests.tiny import UNGUARDED, tiny_encoder, tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,11 @@ def encoder(tmp_path_factory):
 
 
 def test_an_interrupted_training_goes_on_and_changes_nothing(encoder, tmp_path):
-    run = tiny_run(encoder, str(tmp_path / "bundle"))
+    run = tiny_run(encoder, str(tmp_path / "bundle"), **UNGUARDED)
     made = prepare(run, Store(), read_run_labels(run, Store()), silent, unsaid)
     job = FitJob(made.uri, run.encoder, run.train, run.storage, False, True)
     undisturbed = train_here(job, make_task, str(tmp_path / "undisturbed"), silent, unsaid)
+    assert undisturbed.state.best_step  # not the weights that it began with
     uri, steps = str(tmp_path / "interrupted"), list[int]()
 
     def interrupt(stage, done, total=None):
@@ -45,6 +46,8 @@ def test_an_interrupted_training_goes_on_and_changes_nothing(encoder, tmp_path):
     assert steps == [5, 6, 7, 8], "steps before the last checkpoint were taken again"
     for name, value in undisturbed.weights.items():
         torch.testing.assert_close(resumed.weights[name], value, rtol=0, atol=1e-6)
+    losses = [trained.state.evaluations[-1]["loss"] for trained in (undisturbed, resumed)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert len(list((tmp_path / "interrupted").iterdir())) == 2, "older checkpoints are kept"
     again = train_here(job, refuse, uri, silent, unsaid)
     assert again.state == resumed.state

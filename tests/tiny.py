@@ -17,6 +17,8 @@ from raytagger.settings import (
 )
 from raytagger.store import Store
 
+# A training that keeps what it trained: a guard may mix in so much of the start that trainings cannot differ.
+UNGUARDED = {"guard": "off", "pseudo_unseen": 0.0}
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 

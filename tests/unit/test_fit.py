@@ -28,7 +28,7 @@ from raytagger.fit.schedule import rate_share
 from raytagger.progress import silent, unsaid
 from raytagger.recipes.ofde import fit_ofde
 from raytagger.recipes.prepare import prepare, read_run_labels
-from tests.tiny import tiny_encoder, tiny_run
+from tests.tiny import UNGUARDED, tiny_encoder, tiny_run
 
 # batches
 
@@ -314,18 +314,21 @@ def test_training_lowers_the_loss_and_logs_what_the_report_reads(make_loop):
 @pytest.mark.slow
 @pytest.mark.parametrize("frozen_layers", [0, 1])
 def test_a_resumed_training_equals_an_undisturbed_one(make_loop, tmp_path, frozen_layers):
-    loop, task = make_loop(report=keeping(tmp_path), frozen_layers=frozen_layers)
+    loop, task = make_loop(report=keeping(tmp_path), frozen_layers=frozen_layers, **UNGUARDED)
     loop.run()
     undisturbed = weights_of(task)
-    loop, _ = make_loop(report=keeping(tmp_path, stop_at=4), frozen_layers=frozen_layers)
+    assert loop.state.best_step  # not the weights that it began with
+    loss = loop.state.evaluations[-1]["loss"]
+    loop, _ = make_loop(report=keeping(tmp_path, stop_at=4), frozen_layers=frozen_layers, **UNGUARDED)
     with pytest.raises(InterruptedError):
         loop.run()
-    loop, task = make_loop(frozen_layers=frozen_layers)
+    loop, task = make_loop(frozen_layers=frozen_layers, **UNGUARDED)
     loop.restore(tmp_path / "0004")
     assert loop.state.step == 4
     loop.run()
     torch.testing.assert_close(weights_of(task), undisturbed, rtol=0, atol=1e-7)
-    loop, task = make_loop(frozen_layers=frozen_layers)
+    assert loop.state.evaluations[-1]["loss"] == pytest.approx(loss, rel=1e-6)
+    loop, task = make_loop(frozen_layers=frozen_layers, **UNGUARDED)
     loop.restore(tmp_path / "0008")  # ended: nothing is trained
     loop.run()
     torch.testing.assert_close(weights_of(task), undisturbed, rtol=0, atol=1e-7)
