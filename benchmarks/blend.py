@@ -14,7 +14,8 @@ from benchmarks.blend_hybrid import Sides, beside_hybrid, hybrid_of
 from benchmarks.corpora import ray_unless
 from benchmarks.kept import OURS, kept
 from benchmarks.ofde import ENCODER, QUICK, QUICK_TRAIN, TRAIN, source_of
-from benchmarks.xrlinear import BANK, STATIC, Banked
+from benchmarks.xrlinear import BANK, Banked
+from benchmarks.xrlinear_grids import STATIC
 from raytagger import metrics
 from raytagger.bundle import Tagger, load
 from raytagger.bundle.blend import BlendTagger
