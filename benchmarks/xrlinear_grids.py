@@ -1,7 +1,7 @@
 """What `xrlinear` tries for each row, ours and the rivals'; validation documents choose.
 
-Every row has two to four points, over what its library offers: C, the loss or transform, negatives, trees. The first
-of a rival's is its library's default; Bonsai's shape is what Annif recommends.
+Every row has two to four points, over what its library offers: C, the loss or transform, negatives, trees. A
+rival's first is its library's default; Bonsai's shape is what Annif recommends.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from benchmarks.ofde import SEEDS
 from raytagger.settings import EncoderSettings, TermSettings, TreeSettings
 
 MINILM = EncoderSettings(max_tokens=64)
-STATIC = EncoderSettings(kind="static", path="wordllama")  # of label texts, which help to cluster rare labels
+STATIC = EncoderSettings(kind="static", path="wordllama")  # of documents and label texts
 WORDS = TermSettings(ngrams=1)
 OF_THREE = (0, 3, 6)  # seeds of ensembles that have no tree in common
 KEY = "nDCG@5"  # by which validation documents choose
