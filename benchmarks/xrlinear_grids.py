@@ -61,7 +61,8 @@ def changed(row: Row) -> dict[str, Any]:
 
 def three_trees(row: Row) -> tuple[Row, ...]:
     three = row.by(trees=3)._replace(kind="tree")
-    return (*costs(three, 1.0, 0.5, 2.0), three.by(transform="l4-hinge"))
+    dearer = three.by(cost_positive=2.0)
+    return (*costs(three, 1.0, 0.5), dearer, dearer.by(transform="l4-hinge"))
 
 
 def one_tree(row: Row) -> tuple[Row, ...]:
