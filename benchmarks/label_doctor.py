@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ofde import source_of
-from benchmarks.xrlinear import STATIC
+from benchmarks.xrlinear_grids import STATIC
 from raytagger.doctor.visit import Health, Trial, examine_labels
 from raytagger.recipes.fit import fit
 from raytagger.settings import EncoderSettings, FitRun, OutputSettings, SearchSettings

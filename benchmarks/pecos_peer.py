@@ -15,7 +15,9 @@ import scipy.sparse as sp
 LAYERS = ("BINARY_SEARCH_CHUNKED", "HASH_CHUNKED")
 
 
-def train(documents: str, gold: str, model: str, splits: int, seed: int = 0) -> dict[str, Any]:
+def train(
+    documents: str, gold: str, model: str, splits: int, seed: int = 0, cost: float = 1.0, negatives: str = "tfn"
+) -> dict[str, Any]:
     """Trains XR-Linear on `documents` (N, V) and `gold` (N, L), both `.npz`, into the folder `model`."""
     from pecos.xmc import Indexer, LabelEmbeddingFactory  # pyright: ignore[reportMissingImports]
     from pecos.xmc.xlinear.model import XLinearModel  # pyright: ignore[reportMissingImports]
@@ -33,7 +35,9 @@ def train(documents: str, gold: str, model: str, splits: int, seed: int = 0) -> 
         C=chain,
         threshold=0.1,
         bias=1.0,
-        negative_sampling_scheme="tfn",
+        negative_sampling_scheme=negatives,
+        Cp=cost,
+        Cn=cost,
         threads=1,
         pred_kwargs={"beam_size": 10, "only_topk": 10, "post_processor": "l3-hinge"},
     )

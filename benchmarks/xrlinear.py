@@ -2,12 +2,16 @@
 
 debtags: all labels count, as `raytagger evaluate` does it. debian_seealso: cut to the labels that have training
 documents, as for the rivals' earlier figures. gnd_tibcore: 78,741 labels, most of them without any document.
+
+Each row's settings, ours and the rivals', are those of its grid (`xrlinear_grids.py`) that rank validation
+documents best. PECOS's three trees are the mean of its three seeds' answers.
 """
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +26,7 @@ from benchmarks.ofde import SEEDS, source_of
 from benchmarks.pecos_client import Pecos
 from benchmarks.peers import LeftOut
 from benchmarks.rival import Rival, best
+from benchmarks.xrlinear_grids import KEY, MINILM, PECOS, RIVALS, ROWS, Choice, Row, changed
 from raytagger import metrics
 from raytagger.bundle import load
 from raytagger.bundle.tree import TreeTagger
@@ -32,16 +37,15 @@ from raytagger.encoders.locate import cache_folder
 from raytagger.evaluate import Asked, Evaluation, gather, gold_matrix
 from raytagger.labels import LabelBank
 from raytagger.recipes.fit import fit
+from raytagger.schema import Scores
+from raytagger.search.ensemble import average
 from raytagger.settings import (
-    EncoderSettings,
     FitRun,
     LabelSettings,
     OutputSettings,
     SearchSettings,
     SourceSettings,
-    TermSettings,
     TrainSettings,
-    TreeSettings,
 )
 from raytagger.store import Store
 from raytagger.tables import percent, table
@@ -50,47 +54,7 @@ DATA = "debtags"
 KEYS = ("P@1", "P@3", "P@5", "R@10", "nDCG@5", "PSP@5")
 DEPTH = 100
 BANK = str(cache_folder() / "benchmarks" / "bank")  # document vectors, kept from run to run
-MINILM = EncoderSettings(max_tokens=64)
-STATIC = EncoderSettings(kind="static", path="wordllama")  # of label texts, which help to cluster rare labels
-WORDS = TermSettings(ngrams=1)
-SEEALSO = TreeSettings(embedding="pifa+text", splits=256, negatives="tfn+man")  # the best on the val split
-OF_THREE = (0, 3, 6)  # seeds of ensembles that have no tree in common
-
-
-class Row(NamedTuple):
-    """Settings that are measured."""
-
-    tree: TreeSettings = TreeSettings()
-    kind: str = "auto"
-    terms: TermSettings = TermSettings()
-    encoder: EncoderSettings = MINILM
-    seeds: tuple[int, ...] = SEEDS
-
-
-ROWS = {
-    "debtags": {
-        "terms": Row(),
-        "terms, tree": Row(kind="tree"),
-        "terms, 3 trees": Row(TreeSettings(trees=3), "tree", seeds=OF_THREE),
-        "terms and MiniLM": Row(
-            TreeSettings(dense_weight=0.7, cost_positive=0.5, cost_negative=0.5),
-            terms=TermSettings(min_frequency=1),
-        ),
-    },
-    "debian_seealso": {
-        "tree": Row(SEEALSO, terms=WORDS, encoder=STATIC),
-        "3 trees": Row(replace(SEEALSO, trees=3), "tree", WORDS, STATIC, OF_THREE),
-        "3 trees by PIFA alone": Row(replace(SEEALSO, trees=3, embedding="pifa"), "tree", WORDS, STATIC, OF_THREE),
-        "3 trees, terms and static vectors": Row(
-            replace(SEEALSO, trees=3, embedding="pifa", dense_weight=0.5, combine="rank_average"),
-            "tree",
-            WORDS,
-            STATIC,
-            OF_THREE,
-        ),
-    },
-    "gnd_tibcore": {"tree": Row(seeds=(0,)), "3 trees": Row(TreeSettings(trees=3), seeds=(0,))},
-}
+PECOS_TREES = "PECOS, 3 trees"
 SAMPLE = 1500  # documents of each split in a quick run
 
 
@@ -100,6 +64,13 @@ class Found:
 
     evaluations: list[Evaluation] = field(default_factory=list)
     costs: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Answered(NamedTuple):
+    """A rival's answers for validation and test documents, and what they cost."""
+
+    scores: Scores
+    cost: dict[str, Any]
 
 
 def measure(data: Path, quick: bool) -> dict[str, Any]:
@@ -130,20 +101,17 @@ def measure_set(data: Path, name: str, folder: Path, quick: bool) -> dict[str, A
     grouped = "source" in pq.read_schema(source.documents).names
     asked = Asked(group="source" if grouped else "")
     found: dict[str, Found] = {}
-    for row, settings in ROWS[name].items():
-        if quick and settings.tree.dense_weight and settings.encoder == MINILM:
+    chosen: dict[str, Choice] = {}
+    for row, grid in ROWS[name].items():
+        if quick and grid[0].tree.dense_weight and grid[0].encoder == MINILM:
             continue
-        found[row] = Found()
-        for seed in settings.seeds[:1] if quick else settings.seeds:
-            out = str(folder / str(len(found)))  # seeds share what is counted
-            tagger, cost = train(source, settings, seed, out)
-            found[row].evaluations.append(gather(tagger, Store(), source, asked))
-            cost["documents_per_s"] = found[row].evaluations[-1].summary(asked)["documents_per_s"]
-            found[row].costs.append(cost)
-            tell(f"{name}: {row}, seed {seed}", found[row], asked)
+        found[row], chosen[row] = Found(), Choice()
+        add_ours(row, grid[:1] if quick else grid, found[row], chosen[row], source, asked, folder, quick)
     tagger = next(iter(found.values())).evaluations[0].tagger
     assert isinstance(tagger, TreeTagger)
-    reasons = add_rivals(found, tagger, source, asked, folder, quick)
+    rivals = Rivals(tagger, source, asked, folder, quick)
+    reasons = rivals.add()
+    ours, found, chosen = list(found), found | rivals.found, chosen | rivals.chosen
     figures = {row: summed(one, asked) for row, one in found.items()}
     cells = [[row, *(percent(one[key]) for key in KEYS), f"{one['cpu_s']:.1f}"] for row, one in figures.items()]
     print(f"{name}:")
@@ -151,17 +119,52 @@ def measure_set(data: Path, name: str, folder: Path, quick: bool) -> dict[str, A
     for rival, why in reasons.items():
         print(f"{rival}, left out: {why}")
     return {
-        "rows": figures,
+        "rows": {row: one | {"grid": chosen[row].points} for row, one in figures.items()},
         "paired": {
-            f"{ours} over {rival}": paired(found[ours], found[rival], asked)
-            for ours in ROWS[name]
+            f"{mine} over {rival}": paired(found[mine], found[rival], asked)
+            for mine in ours
             for rival in found
-            if ours in found and rival not in ROWS[name]
+            if rival not in ours
         },
         "left_out": reasons,
         "labels": len(tagger.labels),
         "trained_labels": int((tagger.train_count_L > 0).sum()),
     }
+
+
+def add_ours(
+    row: str,
+    grid: Sequence[Row],
+    found: Found,
+    choice: Choice,
+    source: SourceSettings,
+    asked: Asked,
+    folder: Path,
+    quick: bool,
+) -> None:
+    """Trains a row's grid on the first seed and the chosen point on the others."""
+    kept = None
+    for point in grid:
+        out = str(folder / row / str(len(choice.points)))
+        tagger, cost = train(source, point, point.seeds[0], out)
+        if choice.add(changed(point), on_validation(tagger, source)):
+            kept = point, out, tagger, cost
+    print(f"{row}, on validation: {choice.told()}", flush=True)
+    assert kept is not None
+    point, out, tagger, cost = kept
+    for seed in point.seeds[:1] if quick else point.seeds:
+        if seed != point.seeds[0]:
+            tagger, cost = train(source, point, seed, out)  # seeds share what is counted
+        found.evaluations.append(gather(tagger, Store(), source, asked))
+        cost["documents_per_s"] = found.evaluations[-1].summary(asked)["documents_per_s"]
+        found.costs.append(cost)
+        tell(f"{row}, seed {seed}", found, asked)
+
+
+def on_validation(tagger: Any, source: SourceSettings) -> float:
+    """nDCG@5 on the validation documents."""
+    asked = Asked(split=source.validation_split, zero_shot_splits=())
+    return float(gather(tagger, Store(), source, asked).summary(asked)[KEY])
 
 
 def train(source: SourceSettings, row: Row, seed: int, out: str) -> tuple[TreeTagger, dict[str, Any]]:
@@ -204,44 +207,83 @@ class Banked:
         return getattr(self.encoder, name)
 
 
-def add_rivals(
-    found: dict[str, Found],
-    ours: TreeTagger,
-    source: SourceSettings,
-    asked: Asked,
-    folder: Path,
-    quick: bool,
-) -> dict[str, str]:
-    """Trains the rivals on our features; the reasons of those that cannot be had."""
-    seeds = SEEDS[:1] if quick else SEEDS
-    paths = {name: folder / f"{name}.npz" for name in ("train", "gold", "test", "found")}
-    train_texts, gold = read_split(source, ours.labels, source.train_split)
-    test_texts, _ = read_split(source, ours.labels, "test")
-    trained = np.flatnonzero(ours.train_count_L > 0)
-    sp.save_npz(paths["train"], ours.terms.transform(train_texts))
-    sp.save_npz(paths["gold"], gold[:, trained].astype(np.float32))
-    sp.save_npz(paths["test"], ours.terms.transform(test_texts))
+class Rivals:
+    """Rivals on our features: a run answers validation and test documents at once, and the former choose."""
 
-    def add(row: str, cost: dict[str, Any]) -> None:
-        scores = best(sp.csr_matrix(sp.load_npz(paths["found"])), trained)
-        found.setdefault(row, Found()).evaluations.append(
-            gather(Rival(ours, test_texts, scores), Store(), source, asked)
-        )
-        found[row].costs.append(cost | {"documents_per_s": len(test_texts) / cost["predict_cpu_s"]})
-        tell(row, found[row], asked)
+    def __init__(self, ours: TreeTagger, source: SourceSettings, asked: Asked, folder: Path, quick: bool) -> None:
+        self.ours, self.source, self.asked, self.folder, self.quick = ours, source, asked, folder, quick
+        self.found: dict[str, Found] = {}
+        self.chosen: dict[str, Choice] = {}
+        self.paths = {name: folder / f"{name}.npz" for name in ("train", "gold", "test", "found")}
+        train_texts, gold = read_split(source, ours.labels, source.train_split)
+        parts = [read_split(source, ours.labels, split)[0] for split in (source.validation_split, "test")]
+        self.texts = [text for part in parts for text in part]
+        self.trained = np.flatnonzero(ours.train_count_L > 0)
+        sp.save_npz(self.paths["train"], ours.terms.transform(train_texts))
+        sp.save_npz(self.paths["gold"], gold[:, self.trained].astype(np.float32))
+        sp.save_npz(self.paths["test"], ours.terms.transform(self.texts))
 
-    with Pecos(quick) as pecos:
-        for seed in seeds if pecos.there else ():
-            add("PECOS", xrlinear_peers.run_pecos(pecos, paths, folder / f"pecos{seed}", seed))
-    reasons = pecos.left_out
-    for row in xrlinear_peers.RIVAL_NAMES:
-        try:
-            answer = xrlinear_peers.ask(row, paths, 0, quick)
-        except LeftOut as why:
-            reasons[row] = str(why)
-        else:
-            add(row, {"cpu_s": answer.pop("train_cpu_s"), **answer})
-    return reasons
+    def add(self) -> dict[str, str]:
+        """Trains all of them; the reasons of those that cannot be had."""
+        with Pecos(self.quick) as pecos:
+            if pecos.there:
+                self.add_pecos(pecos)
+        reasons = pecos.left_out
+        for row, grid in RIVALS.items():
+            try:
+                _, one = self.choose(row, grid, partial(self.ask, row))
+            except LeftOut as why:
+                reasons[row] = str(why)
+            else:
+                self.keep(row, one)
+        return reasons
+
+    def add_pecos(self, pecos: Pecos) -> None:
+        """Trees of three seeds, each alone and all as one."""
+
+        def run(settings: dict[str, Any], seed: int = SEEDS[0]) -> Answered:
+            cost = xrlinear_peers.run_pecos(pecos, self.paths, self.folder / "pecos", seed, settings)
+            return self.answered(cost)
+
+        settings, first = self.choose("PECOS", PECOS, run)
+        each = [first, *(run(settings, seed) for seed in SEEDS[1:])]
+        for one in each:
+            self.keep("PECOS", one)
+        cost = {name: sum(one.cost[name] for one in each) for name in first.cost}
+        self.chosen[PECOS_TREES] = self.chosen["PECOS"]
+        self.keep(PECOS_TREES, Answered(average([one.scores for one in each], "average", DEPTH), cost))
+
+    def ask(self, row: str, settings: dict[str, Any]) -> Answered:
+        answer = xrlinear_peers.ask(row, self.paths, 0, settings, self.quick)
+        return self.answered({"cpu_s": answer.pop("train_cpu_s"), **answer})
+
+    def answered(self, cost: dict[str, Any]) -> Answered:
+        """What lies in the file of answers."""
+        return Answered(best(sp.csr_matrix(sp.load_npz(self.paths["found"])), self.trained), cost)
+
+    def choose(
+        self, row: str, grid: Sequence[dict[str, Any]], run: Callable[[dict[str, Any]], Answered]
+    ) -> tuple[dict[str, Any], Answered]:
+        """Runs every point; the settings and answers of the one that validation documents choose."""
+        self.chosen[row] = Choice()
+        kept = None
+        for settings in grid:
+            one = run(settings)
+            if self.chosen[row].add(settings, on_validation(self.tagger(one.scores), self.source)):
+                kept = settings, one
+        print(f"{row}, on validation: {self.chosen[row].told()}", flush=True)
+        assert kept is not None
+        return kept
+
+    def tagger(self, scores: Scores) -> Rival:
+        return Rival(self.ours, self.texts, scores)
+
+    def keep(self, row: str, one: Answered) -> None:
+        """Measures answers on test documents."""
+        found = self.found.setdefault(row, Found())
+        found.evaluations.append(gather(self.tagger(one.scores), Store(), self.source, self.asked))
+        found.costs.append(one.cost | {"documents_per_s": len(self.texts) / one.cost["predict_cpu_s"]})
+        tell(row, found, self.asked)
 
 
 def read_split(source: SourceSettings, labels: LabelSet, split: str) -> tuple[list[str], sp.csr_matrix]:

@@ -24,7 +24,7 @@ DEPTH = 100  # labels that each answers
 RIVALS = ("omikuji==0.5.2", "napkinxc==0.7.2")  # without what they name beside these
 
 
-def ask(what: str, paths: dict[str, Path], seed: int, quick: bool) -> dict[str, Any]:
+def ask(what: str, paths: dict[str, Path], seed: int, settings: dict[str, Any], quick: bool) -> dict[str, Any]:
     """Has a rival train and predict in a process of its own.
 
     Args:
@@ -32,6 +32,7 @@ def ask(what: str, paths: dict[str, Path], seed: int, quick: bool) -> dict[str, 
         paths: `.npz` files: `train` (N, V), `gold` (N, L) and `test` (B, V), float32 CSR, and where scores (B, L)
             go, `found`.
         seed: of napkinXC; Omikuji has none.
+        settings: by the rival's own names, beside its defaults.
         quick: nothing is installed.
 
     Returns:
@@ -44,7 +45,7 @@ def ask(what: str, paths: dict[str, Path], seed: int, quick: bool) -> dict[str, 
 
     # napkinXC is compiled, which takes a few minutes; one that does not install says so when it is asked.
     python = environment("linear", [NEEDS], not quick, [("--no-deps", rival) for rival in RIVALS])
-    task = {"what": what, "seed": seed, **{name: str(path) for name, path in paths.items()}}
+    task = {"what": what, "seed": seed, "settings": settings, **{name: str(path) for name, path in paths.items()}}
     done = subprocess.run(
         [str(python), __file__, json.dumps(task)],
         capture_output=True,
@@ -57,10 +58,12 @@ def ask(what: str, paths: dict[str, Path], seed: int, quick: bool) -> dict[str, 
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def run_pecos(pecos: Any, paths: dict[str, Path], model: Path, seed: int) -> dict[str, Any]:
+def run_pecos(
+    pecos: Any, paths: dict[str, Path], model: Path, seed: int, settings: dict[str, Any]
+) -> dict[str, Any]:
     """The labels and scores of a `Pecos` in `paths["found"]`, and what they cost."""
     files = {"documents": str(paths["train"]), "gold": str(paths["gold"]), "model": str(model)}
-    took = pecos.ask("train", **files, splits=16, seed=seed)
+    took = pecos.ask("train", **files, **{"splits": 16, "seed": seed, **settings})
     pecos.open(paths["test"], model)
     cost = pecos.ask("predict", layers="HASH_CHUNKED", beam=10, k=DEPTH, output=str(paths["found"]))
     return {"cpu_s": took["cpu_s"], "predict_cpu_s": cost["cpu_s"]}
@@ -170,19 +173,21 @@ def read_clocks() -> dict[int, int]:
 # What follows runs in the rivals' process.
 
 
-def run_omikuji(doc_NV: Any, gold: Any, test: Any, seed: int, bonsai: bool) -> Any:
+def run_omikuji(doc_NV: Any, gold: Any, test: Any, seed: int, settings: dict[str, Any], bonsai: bool) -> Any:
     """Three trees, as is its default. Bonsai: wide, unbalanced, shallow trees, as Annif's documentation sets it."""
     import omikuji  # pyright: ignore[reportMissingImports]
 
     del seed
-    settings = omikuji.Model.default_hyper_param()
+    asked = omikuji.Model.default_hyper_param()
     if bonsai:
-        settings.cluster_balanced, settings.cluster_k, settings.max_depth = False, 100, 3
+        asked.cluster_balanced, asked.cluster_k, asked.max_depth = False, 100, 3
+    for name, value in settings.items():
+        setattr(asked, name, value)
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/train.txt"
         write_text(Path(path), doc_NV, gold)
         started = time.process_time()
-        model = omikuji.Model.train_on_data(path, settings, 1)
+        model = omikuji.Model.train_on_data(path, asked, 1)
         train_s = time.process_time() - started
     model.init_prediction_thread_pool(1)
     rows = entries(test)
@@ -191,12 +196,12 @@ def run_omikuji(doc_NV: Any, gold: Any, test: Any, seed: int, bonsai: bool) -> A
     return found, train_s, time.process_time() - started
 
 
-def run_napkinxc(doc_NV: Any, gold: Any, test: Any, seed: int) -> Any:
-    """A probabilistic label tree with its defaults."""
+def run_napkinxc(doc_NV: Any, gold: Any, test: Any, seed: int, settings: dict[str, Any]) -> Any:
+    """A probabilistic label tree."""
     from napkinxc.models import PLT  # pyright: ignore[reportMissingImports]
 
     with tempfile.TemporaryDirectory() as folder:
-        model = PLT(f"{folder}/model", threads=1, seed=seed + 1)
+        model = PLT(f"{folder}/model", threads=1, seed=seed + 1, **settings)
         started = time.process_time()
         model.fit(doc_NV, [[label for label, _ in row] for row in entries(gold)])
         train_s = time.process_time() - started
@@ -232,7 +237,7 @@ def main(task: dict[str, Any]) -> None:
     answer = os.dup(1)
     os.dup2(2, 1)  # what a rival prints is no answer
     doc_NV, gold, test = (sp.load_npz(task[name]).tocsr().astype(np.float32) for name in ("train", "gold", "test"))
-    found, train_s, predict_s = RIVAL_NAMES[task["what"]](doc_NV, gold, test, task["seed"])
+    found, train_s, predict_s = RIVAL_NAMES[task["what"]](doc_NV, gold, test, task["seed"], task["settings"])
     start = np.cumsum([0, *map(len, found)])
     label = np.array([label for row in found for label, _ in row], np.int64)
     score = np.array([score for row in found for _, score in row], np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import xrlinear_grids
 from benchmarks.__main__ import NAMES
 from benchmarks.blend_hybrid import BIASES, choose_bias
 from benchmarks.kept import OURS, kept, training_code
@@ -109,6 +110,21 @@ def test_code_of_training_is_what_a_recipe_imports():
     names = {file.relative_to(OURS).as_posix() for file in training_code()}
     assert {"recipes/ofde.py", "recipes/prepare.py", "fit/loop.py", "objectives/losses.py"} <= names
     assert not {"fit/ranker.py", "recipes/blend.py", "recipes/xrlinear.py"} & names
+
+
+def test_every_row_of_xrlinear_has_a_grid_of_which_the_first_best_point_is_taken():
+    ours = [grid for rows in xrlinear_grids.ROWS.values() for grid in rows.values()]
+    grids = [*ours, *xrlinear_grids.RIVALS.values(), xrlinear_grids.PECOS]
+    assert all(2 <= len(grid) <= 4 for grid in grids)
+    assert all(len({str(point) for point in grid}) == len(grid) for grid in grids)
+    choice = xrlinear_grids.Choice()
+    assert [choice.add({"C": C}, value) for C, value in ((1, 0.2), (2, 0.3), (4, 0.3), (8, 0.1))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert len(choice.points) == 4
 
 
 def test_what_is_kept_is_named_by_what_decides_it(tmp_path):

@@ -139,6 +139,33 @@ def test_a_corpus_without_terms_and_a_matrix_of_several_seeds_are_refused(tmp_pa
         fit(dataclasses.replace(several, terms=TermSettings(min_frequency=1)))
 
 
+def many_labels(folder: Path, labels: int) -> SourceSettings:
+    """Two documents of two labels each for every two labels."""
+    rows = [
+        {"id": f"{n}.{half}", "text": f"w{n} v{n + 1}", "split": "train", "labels": [str(n), str(n + 1)]}
+        for n in range(0, labels, 2)
+        for half in "ab"
+    ]
+    (folder / "docs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "labels.jsonl").write_text(
+        "\n".join(json.dumps({"id": str(n), "title": f"t{n}"}) for n in range(labels))
+    )
+    return SourceSettings(documents=str(folder / "docs.jsonl"), labels=str(folder / "labels.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked", "trees", "told"),
+    [(2600, 0, 3, "as 3 trees (more than 2,000 labels)"), (2600, 1, 1, "as a tree;"), (40, 0, 1, "as one matrix")],
+)
+def test_above_two_thousand_labels_three_trees_are_taken_and_told(tmp_path, labels, asked, trees, told):
+    run = dataclasses.replace(small_run(str(tmp_path / "out"), trees=asked), source=many_labels(tmp_path, labels))
+    said: list[str] = []
+    fit(run, say=said.append)
+    tagger = opened(run.output.bundle)
+    assert len(tagger.trees) == tagger.run.tree.trees == trees
+    assert any(told in line for line in said)
+
+
 @pytest.mark.parametrize("transform", ["noop", "log-sigmoid", "sigmoid"])
 def test_every_transform_ranks_as_the_margins_do(flat, tmp_path, transform):
     out = str(tmp_path / transform)
@@ -362,7 +389,7 @@ def test_loading_and_tagging_need_neither_torch_nor_transformers(flat):
         ({"negatives": "none"}, "tree.negatives; got 'none'"),
         ({"combine": "median"}, "tree.combine; got 'median'"),
         ({"preset": "mine"}, "tree.preset; got 'mine'"),
-        ({"trees": 0}, "tree.trees; got 0"),
+        ({"trees": -1}, "tree.trees; got -1; expected 0 or more"),
         (
             {"transform": "noop", "combiner": "product"},
             "tree.combiner; got 'product'; expected sum or none with noop",

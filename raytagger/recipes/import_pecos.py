@@ -195,7 +195,7 @@ def _run(model: PecosModel, terms: Vocabulary, output: str, labels: str) -> FitR
         method="xrlinear",
         source=SourceSettings(labels=labels, normalise="none"),  # as PECOS reads texts
         terms=TermSettings(ngrams=2 if (terms.arrays.right_V >= 0).any() else 1, min_frequency=1),
-        tree=TreeSettings(transform=model.transform, combiner=model.combiner),
+        tree=TreeSettings(trees=1, transform=model.transform, combiner=model.combiner),
         search=SearchSettings(
             index="flat" if flat else "tree", beam=model.beam or DEFAULT_BEAM, k=min(model.k, MOST_TAGS)
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from raytagger.recipes.fitted import Embedded, embed_documents
 from raytagger.recipes.reading import corpus_files, source_of_key
 from raytagger.recipes.stages import Stages
 from raytagger.schema import FloatArray
-from raytagger.search import choose_index
-from raytagger.settings import FitRun, fingerprint
+from raytagger.search import choose_index, choose_trees
+from raytagger.settings import FitRun, TreeSettings, fingerprint
 from raytagger.store import Store
 from raytagger.stream.count import count_terms
 from raytagger.vectors import TfIdf, Vocabulary
@@ -88,10 +88,15 @@ class Workshop:
         return sp.csr_matrix(self.features.gold[self.features.train_N])
 
     @cached_property
+    def trained(self) -> int:
+        """How many labels have a training document."""
+        return int((self.count_L > 0).sum())
+
+    @cached_property
     def kind(self) -> str:
         """`flat` or `tree`."""
         asked, trees = self.run.search.index, self.run.tree.trees
-        labels = int((self.count_L > 0).sum())
+        labels = self.trained
         kind = choose_index("tree" if asked == "auto" and trees > 1 else asked, labels, "terms")
         if kind == "flat" and (trees > 1 or labels > MOST_SIBLINGS**2):
             raise SettingsError(
@@ -101,6 +106,11 @@ class Workshop:
                 remedy='Set search.index = "tree".',
             )
         return kind
+
+    @cached_property
+    def tree(self) -> TreeSettings:
+        """The run's, with the number of trees that it comes to."""
+        return replace(self.run.tree, trees=choose_trees(self.run.tree.trees, self.trained, self.kind))
 
     def doc_NV(self, rows: np.ndarray) -> sp.csr_matrix:
         """float32 CSR (rows, V), term weights of some documents."""

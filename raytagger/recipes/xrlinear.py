@@ -44,7 +44,7 @@ from raytagger.recipes.tags import publish_tagger
 from raytagger.recipes.text_path import DOCUMENTS_AT_MOST, TextSide, fit_scale
 from raytagger.recipes.workshop import STAGES, Workshop
 from raytagger.schema import FloatArray, Scores
-from raytagger.search import choose_index
+from raytagger.search import FLAT_UP_TO, choose_index
 from raytagger.search.ensemble import average, check_combination
 from raytagger.search.ranker import columns
 from raytagger.search.transforms import scoring
@@ -69,10 +69,10 @@ def fit_xrlinear(run: FitRun, progress: Progress = silent, say: Callable[[str], 
     shop = Workshop(run, store, labels, stages, CorpusReport(labels), progress, say)
     with at_work(run.cluster, corpus_bytes(run, store)):
         say(_story(shop))
-        trees = [_make_tree(shop, number) for number in range(len(reads_vectors(run.tree)))]
+        trees = [_make_tree(shop, number) for number in range(len(reads_vectors(shop.tree)))]
         version = _publish(shop, trees)
-    trained, seconds = int((shop.count_L > 0).sum()), time.perf_counter() - started
-    return Fitted(run.output.bundle, version, len(labels), trained, 0, shop.report, seconds)
+    seconds = time.perf_counter() - started
+    return Fitted(run.output.bundle, version, len(labels), shop.trained, 0, shop.report, seconds)
 
 
 def _check(run: FitRun) -> None:
@@ -90,11 +90,10 @@ def _check(run: FitRun) -> None:
         raise SettingsError("tree.embedding", got=unknown[0], expected=expected)
     if run.tree.preset not in PRESETS:
         raise SettingsError("tree.preset", got=run.tree.preset, expected=", ".join(PRESETS))
-    if run.tree.trees < 1:
-        raise SettingsError("tree.trees", got=run.tree.trees, expected="1 or more")
     reads_vectors(run.tree)
     ranges = {"tree.splits": (run.tree.splits, 2, MOST_SIBLINGS), "tree.leaf": (run.tree.leaf, 1, MOST_SIBLINGS)}
     ranges |= {"search.beam": (run.search.beam, 0, np.inf), "tree.dense_weight": (run.tree.dense_weight, 0, np.inf)}
+    ranges |= {"tree.trees": (run.tree.trees, 0, np.inf)}
     for name, (got, least, most) in ranges.items():
         if not least <= got <= most:
             raise SettingsError(
@@ -105,17 +104,27 @@ def _check(run: FitRun) -> None:
 def _story(shop: Workshop) -> str:
     features = shop.features
     beside = "" if features.doc_NE is None else f" and vectors of {features.doc_NE.shape[1]} numbers"
-    how = "one matrix of all labels" if shop.kind == "flat" else "a tree"
     return (
-        f"{len(features.train_N):,} training documents, {int((shop.count_L > 0).sum()):,} labels trained over "
-        f"{columns(features.doc_NV):,} terms{beside} as {how}; {len(features.validation_N):,} validation documents"
+        f"{len(features.train_N):,} training documents, {shop.trained:,} labels trained over "
+        f"{columns(features.doc_NV):,} terms{beside} as {_shape(shop)}; "
+        f"{len(features.validation_N):,} validation documents"
     )
+
+
+def _shape(shop: Workshop) -> str:
+    """One matrix or trees, and why where the run leaves it open."""
+    if shop.kind == "flat":
+        return "one matrix of all labels" + f" (no more than {FLAT_UP_TO:,})" * (shop.run.search.index == "auto")
+    trees = "a tree" if shop.tree.trees == 1 else f"{shop.tree.trees} trees"
+    if shop.run.tree.trees:
+        return trees
+    return f"{trees} ({'more' if shop.trained > FLAT_UP_TO else 'no more'} than {FLAT_UP_TO:,} labels)"
 
 
 def _make_tree(shop: Workshop, number: int) -> Path:
     """The folder of one tree's search layout; each feature set has the same seeds."""
-    run, vectors = shop.run, reads_vectors(shop.run.tree)[number]
-    seed = run.train.seed + number % run.tree.trees
+    run, vectors = shop.run, reads_vectors(shop.tree)[number]
+    seed = run.train.seed + number % shop.tree.trees
     parts = [STAGES, shop.kind, seed, vectors, run.search.beam]
     if "text" in run.tree.embedding:
         parts += [shop.any_encoder.identity, run.labels.prompt]
@@ -124,7 +133,7 @@ def _make_tree(shop: Workshop, number: int) -> Path:
 
 
 def _publish(shop: Workshop, trees: list[Path]) -> str:
-    run = shop.run
+    run = replace(shop.run, tree=shop.tree)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_labels(folder, shop.labels, shop.count_L)
@@ -163,7 +172,7 @@ def _validate(shop: Workshop, trees: list[Path]) -> tuple[Scores, sp.csr_matrix]
     doc_BV, doc_BE = shop.doc_NV(rows), shop.doc_NE(rows)
     found = [
         open_search(tree, shop.run, beam).search(doc_BV, DEPTH, doc_BE if vectors else None)
-        for tree, vectors in zip(trees, reads_vectors(shop.run.tree), strict=True)
+        for tree, vectors in zip(trees, reads_vectors(shop.tree), strict=True)
     ]
     scores = found[0] if len(found) == 1 else average(found, shop.run.tree.combine, DEPTH)
     return scores, sp.csr_matrix(shop.features.gold[rows])
@@ -202,8 +211,8 @@ def _card(folder: Path, shop: Workshop, licences: dict[str, str], chosen: dict[s
         folder,
         f"Linear tagger over {len(shop.labels)} labels",
         [
-            ("search", f"{shop.kind}, {len(reads_vectors(shop.run.tree))} of them"),
-            ("labels with training documents", int((shop.count_L > 0).sum())),
+            ("search", f"{shop.kind}, {len(reads_vectors(shop.tree))} of them"),
+            ("labels with training documents", shop.trained),
             ("on the validation split", chosen),
             ("licences of the models inside", licences or "none"),
         ],

@@ -8,7 +8,7 @@ from raytagger.search.approximate import (
     recall_warning,
     save_index,
 )
-from raytagger.search.choose import choose_index
+from raytagger.search.choose import FLAT_UP_TO, choose_index, choose_trees
 from raytagger.search.exact import (
     ConstantScorer,
     DenseScorer,
@@ -25,6 +25,7 @@ __all__ = [
     "ConstantScorer",
     "DenseScorer",
     "DenseSearch",
+    "FLAT_UP_TO",
     "LabelIndex",
     "MOST_TAGS",
     "Scorer",
@@ -33,6 +34,7 @@ __all__ = [
     "above_zero",
     "build_index",
     "choose_index",
+    "choose_trees",
     "has_any",
     "nothing",
     "open_index",

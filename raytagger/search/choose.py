@@ -7,6 +7,7 @@ from raytagger.errors import SettingsError
 DENSE, TERMS = ("exact", "hnsw", "ivf"), ("flat", "tree")
 EXACT_UP_TO = 100_000
 FLAT_UP_TO = 2_000
+TREES = 3  # above it; three rank better by more than a point of nDCG@5
 
 
 def choose_index(asked: str, labels: int, features: str) -> str:
@@ -30,3 +31,17 @@ def choose_index(asked: str, labels: int, features: str) -> str:
     if asked not in kinds:
         raise SettingsError("search.index", got=asked, expected=", ".join(("auto", *kinds)))
     return asked
+
+
+def choose_trees(asked: int, labels: int, index: str) -> int:
+    """The trees of each feature set for `tree.trees`.
+
+    Seeds change nothing in one matrix of all labels, and little in a tree of few; above 2,000 labels three trees of
+    other seeds find what one of them cuts off, which costs three times the training and search.
+
+    Args:
+        asked: a number of trees; 0: by the number of labels.
+        labels: L, those that are trained.
+        index: `flat` or `tree`.
+    """
+    return asked or (TREES if index == "tree" and labels > FLAT_UP_TO else 1)

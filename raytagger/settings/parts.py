@@ -107,13 +107,13 @@ class TreeSettings:
 
     embedding: str = "pifa"  # what clusters the labels: pifa, label2vec, text, or several joined by "+"
     preset: str = "eurlex-4k"  # label2vec's settings, by the paper's data sets
-    splits: int = 16  # children of an inner node
+    splits: int = 256  # children of an inner node at most, 256 at most
     leaf: int = 64  # labels of a leaf at most, 256 at most
     features: tuple[str, ...] = ("all",)  # feature sets of an ensemble: all, terms (without the encoder's vectors)
-    trees: int = 1  # trees of each feature set, each with a seed of its own
+    trees: int = 0  # of each feature set, each with a seed of its own; 0: 3 above 2,000 trained labels, else 1
     combine: str = "average"  # of an ensemble: average, softmax_average, sigmoid_average, rank_average
     dense_weight: float = 0.0  # weight of `encoder.path`'s document vectors beside the terms; 0: terms alone
-    negatives: str = "tfn"  # documents that train a node's children: tfn, man, tfn+man
+    negatives: str = "tfn+man"  # documents that train a node's children: tfn, man, tfn+man
     cost_positive: float = 1.0  # penalty of an error on a document that has the label
     cost_negative: float = 1.0  # penalty of an error on one that has not
     cost_sensitive: bool = False  # a document's labels share its weight
