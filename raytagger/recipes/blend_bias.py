@@ -84,7 +84,7 @@ class Point(NamedTuple):
 
     def line(self) -> str:
         """For a person."""
-        values = (("nDCG@5", self.ndcg), ("ZSR@10 of hidden labels", self.zsr), ("their ECE", self.error))
+        values = (("nDCG@5", self.ndcg), ("ZSR@10", self.zsr), ("ECE of unseen labels", self.error))
         return ", ".join(f"{name} {'-' if value is None else f'{100 * value:.1f}'}" for name, value in values)
 
 
@@ -119,25 +119,28 @@ class _Shown(NamedTuple):
 
 def bias_curve(
     both: Both,
-    pseudo_J: np.ndarray,
+    hidden: Sequence[np.ndarray],
     unseen_J: np.ndarray,
     most_error: float,
     biases: Sequence[float] = BIASES,
 ) -> list[Point]:
-    """What every bias gives, as means over groups of pseudo-unseen labels that are hidden in turn.
+    """What every bias gives, as means over groups of labels that are hidden in turn.
 
     Args:
         both: validation documents.
-        pseudo_J: the pseudo-unseen labels.
-        unseen_J: labels that are really unseen; they stand in the ranking as they will in use.
+        hidden: groups of labels that are ranked as unseen ones, and of which is known which documents have them.
+        unseen_J: other labels that are unseen; they stand in the ranking as they will in use.
         most_error: of hidden labels' probabilities, beyond which a curve is fitted to all that is shown.
         biases: to be tried.
     """
     labels = both.gold.shape[1]  # pyright: ignore[reportOptionalSubscript] - scipy's own type
-    seen_labels = labels - len(unseen_J)
-    groups = np.array_split(pseudo_J, max(1, round(len(pseudo_J) / max(1.0, HIDDEN_SHARE * seen_labels))))
-    hidden = [_Hidden(*_populations(both, group_J, unseen_J, DEPTH), spread(group_J, labels)) for group_J in groups]
-    return [_point(both.gold, hidden, spread(unseen_J, labels), bias, most_error) for bias in biases]
+    ranked = [_Hidden(*_populations(both, group_J, unseen_J, DEPTH), spread(group_J, labels)) for group_J in hidden]
+    return [_point(both.gold, ranked, spread(unseen_J, labels), bias, most_error) for bias in biases]
+
+
+def hidden_groups(pseudo_J: np.ndarray, seen_labels: int) -> list[np.ndarray]:
+    """Pseudo-unseen labels in groups to be hidden in turn, each of them few beside the seen labels."""
+    return np.array_split(pseudo_J, max(1, round(len(pseudo_J) / max(1.0, HIDDEN_SHARE * seen_labels))))
 
 
 def choose_bias(curve: Sequence[Point], most_error: float, loss: float, seed: int) -> float:

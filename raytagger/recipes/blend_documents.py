@@ -20,6 +20,7 @@ from raytagger.settings import FitRun
 from raytagger.store import Store
 
 VALIDATION_AT_MOST, HELD_AT_MOST = 3000, 1000
+SAMPLE, FEWEST_SAMPLE = 2000, 50  # documents by which a label's usual scores are known
 
 
 class Chosen(NamedTuple):
@@ -110,6 +111,11 @@ def trained_counts(member: Tagger, surveyed: Read) -> np.ndarray:
     return np.asarray(surveyed.gold[surveyed.train_N].sum(axis=0)).ravel().astype(np.int64)
 
 
+def unseen_pairs(surveyed: Read, unseen_J: np.ndarray) -> int:
+    """How often validation documents have labels that no member was trained on."""
+    return int(surveyed.gold[surveyed.validation_N][:, unseen_J].sum())
+
+
 def _told(source: Mapping[str, Any], seed: int, share: float) -> str:
     splits = f"train_split {source['train_split']!r}, validation_split {source['validation_split']!r}"
     return f"{splits}, train.seed {seed}, a share of {share:g} held out"
@@ -136,6 +142,14 @@ def choose_documents(run: FitRun, store: Store, labels: LabelSet, surveyed: Read
         np.isin(rows, usual),
         _weights(surveyed, rows, has_N),
     )
+
+
+def sample_first(chosen: Chosen) -> tuple[Chosen, int]:
+    """The documents of usual scores stand first, and how many they are: any documents where too few are drawn."""
+    first = np.flatnonzero(chosen.usual_B)
+    first = (first if len(first) >= FEWEST_SAMPLE else np.arange(len(chosen.texts)))[:SAMPLE]
+    order = np.concatenate([first, np.setdiff1d(np.arange(len(chosen.texts)), first)])
+    return chosen.take(order), len(first)
 
 
 def _weights(surveyed: Read, rows: np.ndarray, has_N: np.ndarray) -> np.ndarray:

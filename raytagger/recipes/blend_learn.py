@@ -21,9 +21,18 @@ from raytagger.corpus import LabelSet
 from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.report import CorpusReport
 from raytagger.progress import Progress
-from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, merged
+from raytagger.recipes.blend_bias import BIASES, Both, Point, bias_curve, choose_bias, hidden_groups, merged
 from raytagger.recipes.blend_cascade import Saving, cheap_members, fit_cascade
-from raytagger.recipes.blend_documents import Chosen, choose_documents, refuse_trained, survey, trained_counts
+from raytagger.recipes.blend_documents import (
+    SAMPLE,
+    Chosen,
+    choose_documents,
+    refuse_trained,
+    sample_first,
+    survey,
+    trained_counts,
+    unseen_pairs,
+)
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
 from raytagger.recipes.tags import most_tags, threshold_settings, with_most
@@ -33,8 +42,8 @@ from raytagger.search.overlap import Overlap
 from raytagger.settings import FitRun
 from raytagger.store import Store
 
-SAMPLE, FEWEST_SAMPLE = 2000, 50  # documents by which a label's usual scores are known
 TIMED = 64
+FEWEST_KNOWN = 100  # pairs of a validation document and an unseen label, for unseen labels to be judged themselves
 NO_CURVE = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "prior")
 
 
@@ -59,7 +68,20 @@ class _Material(NamedTuple):
     fold_B: np.ndarray
     pseudo_J: np.ndarray
     unseen_J: np.ndarray
+    has_unseen: bool
     seed: int
+
+    @property
+    def judged_J(self) -> np.ndarray:
+        """Labels that are scored as unseen ones, and of which is known which documents have them."""
+        return self.unseen_J if self.has_unseen else self.pseudo_J
+
+    def curve(self, both: Both, most_error: float, biases: Sequence[float]) -> list[Point]:
+        """What biases give, where these labels stand among the other unseen ones."""
+        if self.has_unseen:
+            return bias_curve(both, [self.unseen_J], np.zeros(0, np.int64), most_error, biases)
+        groups = hidden_groups(self.pseudo_J, len(self.draft.labels) - len(self.unseen_J))
+        return bias_curve(both, groups, self.unseen_J, most_error, biases)
 
 
 class _Fit(NamedTuple):
@@ -93,24 +115,27 @@ def learn(
     run = with_most(run, tags)
     count_L = np.max([trained_counts(member, surveyed) for member in members], axis=0)
     usable_L = labels.predictable_L
-    pseudo_J = draw_pseudo(members, count_L, usable_L, run.train.seed)
-    chosen, sample = _sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
+    unseen_J = np.flatnonzero(usable_L & (count_L == 0))
+    known = unseen_pairs(surveyed, unseen_J)
+    has_unseen = known >= FEWEST_KNOWN
+    pseudo_J = np.zeros(0, np.int64) if has_unseen else draw_pseudo(members, count_L, usable_L, run.train.seed)
+    chosen, sample = sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
     validation = _of(int(chosen.validation_B.sum()), len(surveyed.validation_N))
+    stand_in = f"{len(pseudo_J)} seen labels stand in for unseen ones on {len(chosen.texts):,} documents"
     say(
-        f"{validation} validation documents; {len(pseudo_J)} seen labels stand in for unseen ones on "
-        f"{len(chosen.texts):,} documents"
+        f"{validation} validation documents; "
+        + (f"they have unseen labels {known:,} times, by which these are judged" if has_unseen else stand_in)
     )
     draft = _draft(run, labels, members, names, count_L)
     chosen, slabs = _encode(draft, chosen, sample, report, progress)
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
-    unseen_J = np.flatnonzero(usable_L & (count_L == 0))
     draft = replace(draft, samples=slabs[0].members)
     forgetful = _forgetful(draft, pseudo_J, unseen_J)
-    material = _Material(draft, forgetful, chosen, slabs, fold_B, pseudo_J, unseen_J, run.train.seed)
+    material = _Material(draft, forgetful, chosen, slabs, fold_B, pseudo_J, unseen_J, has_unseen, run.train.seed)
     fit = _fit_panel(material, tuple(range(len(members))))
     _tell(fit, names, say)
     asked, most = run.blend.unseen_bias, run.blend.most_error
-    curve = bias_curve(fit.both, pseudo_J, unseen_J, most, sorted({*BIASES, asked or 0.0}))
+    curve = material.curve(fit.both, most, sorted({*BIASES, asked or 0.0}))
     measured = fit.guessed.odds_DC is not None
     usual = choose_bias(curve, most, run.blend.seen_loss, run.train.seed) if measured else 0.0
     bias = usual if asked is None else asked
@@ -129,14 +154,6 @@ def learn(
     facts |= {"tags": tags._asdict(), "thresholds": kept.report}
     calibrated = fit.joined.curve.how != "prior" and (measured or not len(unseen_J))
     return Learnt(tagger, surveyed.hash_N[surveyed.train_N], calibrated, len(slabs[0].cut_B), facts)
-
-
-def _sample_first(chosen: Chosen) -> tuple[Chosen, int]:
-    """The documents of usual scores stand first, and how many they are: any documents where too few are drawn."""
-    first = np.flatnonzero(chosen.usual_B)
-    first = (first if len(first) >= FEWEST_SAMPLE else np.arange(len(chosen.texts)))[:SAMPLE]
-    order = np.concatenate([first, np.setdiff1d(np.arange(len(chosen.texts)), first)])
-    return chosen.take(order), len(first)
 
 
 def _draft(
@@ -203,7 +220,7 @@ def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
     pairs = Pairs(seen, fact_BCF, right_BC, gold, material.fold_B[rows], draft.train_count_L)
     joined = join_seen(pairs, panel.curves)
     unseen, pseudo = _pseudo(material, panel, words_NV)
-    guessed = guess_unseen(pseudo if len(material.pseudo_J) else None, len(numbers), material.seed)
+    guessed = guess_unseen(pseudo if len(material.judged_J) else None, len(numbers), material.seed)
     odds_NC = guessed.odds_DC if guessed.odds_DC is not None else guessed.gate.odds(pseudo.fact_DCF)
     panel = panel._replace(seen=joined.gate, curve=joined.curve, offset_L=joined.offset_L, unseen=guessed.gate)
     both = Both(seen, joined.odds_BC, _rows(unseen, rows), odds_NC[rows], gold)
@@ -218,16 +235,20 @@ def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
 
 
 def _pseudo(material: _Material, panel: Panel, words_NV: sp.csr_matrix) -> tuple[Candidates, Pseudo]:
-    """What members say of pseudo-unseen and unseen labels when they have forgotten the former."""
+    """What members say of pseudo-unseen and unseen labels when they have forgotten the former.
+
+    No training document has an unseen label, or it were seen: of these, validation documents alone say something.
+    """
     forgetful, chosen, pseudo_J = material.forgetful, material.chosen, material.pseudo_J
     labels = len(forgetful.labels)
     allowed_L = spread(np.concatenate([pseudo_J, material.unseen_J]), labels)
     candidates = _candidates(forgetful, material.slabs, panel, allowed_L)
     fact_DCF = forgetful.facts(panel, candidates, words_NV, False)
     right_DC = right_pairs(candidates, chosen.gold)
-    return candidates, Pseudo(
-        candidates, fact_DCF, right_DC, usable_pairs(candidates, pseudo_J, labels), chosen.weight_B
-    )
+    known_DC = usable_pairs(candidates, material.judged_J, labels)
+    if material.has_unseen:
+        known_DC &= chosen.validation_B[:, None]
+    return candidates, Pseudo(candidates, fact_DCF, right_DC, known_DC, chosen.weight_B)
 
 
 def _forgetful(draft: BlendTagger, pseudo_J: np.ndarray, unseen_J: np.ndarray) -> BlendTagger:
@@ -283,7 +304,7 @@ def _cascade(
     if not run.blend.cascade:
         return None, None
     cheap = _fit_panel(material, tuple(cheap_members(material.draft.members)))
-    point = bias_curve(cheap.both, material.pseudo_J, material.unseen_J, run.blend.most_error, [bias])[0]
+    point = material.curve(cheap.both, run.blend.most_error, [bias])[0]
     cheap = cheap._replace(panel=cheap.panel._replace(shown=point.shown))
     by_cheap, by_all = (_ranking(material, one, bias, 10) for one in (cheap, fit))
     fold_B = material.fold_B[material.chosen.validation_B]
@@ -336,6 +357,7 @@ def _facts(
         "joined": {"way": _named(fit.joined.way, draft.names), "nDCG@5": _all_named(fit.joined.ndcg, draft.names)},
         "guessed": {"way": _named(fit.guessed.way, draft.names), "hit": _all_named(fit.guessed.hit, draft.names)},
         "pseudo_unseen": len(material.pseudo_J),
+        "judged_by": "unseen labels of validation documents" if material.has_unseen else "hidden seen labels",
         "cascade": None if saving is None else {"share_skipped": saving.share_skipped, "nDCG@5 lost": saving.loss},
         "metrics": {"validation": {name: value for name, value in found.items() if value is not None}},
     }

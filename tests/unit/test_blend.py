@@ -357,6 +357,30 @@ def test_a_label_that_comes_back_is_found_as_if_it_had_stayed(three, made, tmp_p
     np.testing.assert_allclose(again.usual_M2L[:, :, gone], stayed.usual_M2L[:, :, gone], rtol=0.02, atol=0.02)
 
 
+def test_unseen_labels_of_validation_documents_are_judged_themselves(tmp_path):
+    """Half of the labels have no training document, and validation documents have them."""
+    away, documents = {one["label_id"] for one in lines_of("labels.jsonl")[::2]}, []
+    for one in lines_of("docs.jsonl"):
+        if one.get("split") in ("train", "zeroshot"):
+            one |= {"split": "val" if away & set(one["labels"]) else "train"}
+        documents.append(one)
+    source, places, said = source_of(tmp_path, documents), [str(tmp_path / kind) for kind in KINDS[:2]], []
+    for kind, place in zip(KINDS, places, strict=False):
+        fit(FitRun(source=source, search=SearchSettings(kind=kind), output=OutputSettings(place)))
+    fit(run_over(places, tmp_path / "out", source), say=said.append)
+    tagger = opened(tmp_path / "out")
+    assert tagger.manifest["judged_by"] == "unseen labels of validation documents"
+    assert tagger.manifest["pseudo_unseen"] == 0
+    assert tagger.manifest["calibrated"]
+    assert any("they have unseen labels" in line for line in said)
+    test = [one for one in documents if one.get("split") == "test"]
+    gold = to_matrix([[tagger.labels.index[label] for label in one["labels"]] for one in test], len(tagger.labels))
+    scores = tagger.search(tagger.encode([one["text"] for one in test]), 10)
+    unseen_BK = (scores.label_BK != PAD) & ~tagger.seen_L[np.maximum(scores.label_BK, 0)]
+    right, believed = metrics.hits(scores, gold)[unseen_BK].sum(), scores.score_BK[unseen_BK].sum()
+    assert 0.6 * right < believed < 1.6 * right
+
+
 # What is too little to learn from
 
 

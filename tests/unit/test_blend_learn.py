@@ -14,7 +14,16 @@ from raytagger.bundle.frozen import FrozenFeatures
 from raytagger.bundle.panel import PIVOT, Cascade, Panel, from_dict, log_odds, raised, spread, sureness
 from raytagger.bundle.xml0 import Xml0Features
 from raytagger.calibration import Curve, fit_curve
-from raytagger.recipes.blend_bias import BIASES, FEWEST_HIDDEN, Both, Point, bias_curve, choose_bias, merged
+from raytagger.recipes.blend_bias import (
+    BIASES,
+    FEWEST_HIDDEN,
+    Both,
+    Point,
+    bias_curve,
+    choose_bias,
+    hidden_groups,
+    merged,
+)
 from raytagger.recipes.blend_cascade import fit_cascade
 from raytagger.recipes.blend_seen import Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import (
@@ -209,7 +218,7 @@ def both_of(rng, documents=100) -> tuple[Both, np.ndarray]:
 
 def test_a_bias_finds_more_hidden_labels():
     both, pseudo_J = both_of(np.random.default_rng(0))
-    curve = bias_curve(both, pseudo_J, np.zeros(0, np.int64), 0.06)
+    curve = bias_curve(both, hidden_groups(pseudo_J, LABELS), np.zeros(0, np.int64), 0.06)
     assert [point.bias for point in curve] == list(BIASES)
     zsr = [point.zsr or 0 for point in curve]
     assert zsr == sorted(zsr)
@@ -273,8 +282,8 @@ def test_raising_keeps_the_order_and_leaves_likely_labels(bias):
 def test_what_is_shown_is_calibrated_anew_where_raising_spoils_it():
     both, pseudo_J = both_of(np.random.default_rng(2), documents=600)
     nothing = np.zeros(0, np.int64)
-    point = bias_curve(both, pseudo_J, nothing, 0.06, [0.9])[0]
-    spoilt = bias_curve(both, pseudo_J, nothing, 0.9, [0.9])[0]
+    point = bias_curve(both, hidden_groups(pseudo_J, LABELS), nothing, 0.06, [0.9])[0]
+    spoilt = bias_curve(both, hidden_groups(pseudo_J, LABELS), nothing, 0.9, [0.9])[0]
     assert spoilt.shown is None
     assert point.shown is not None
     assert (point.error or 1) < 0.7 * (spoilt.error or 0)
@@ -283,7 +292,7 @@ def test_what_is_shown_is_calibrated_anew_where_raising_spoils_it():
 
 def test_few_hidden_labels_among_what_is_shown_calibrate_nothing():
     both, pseudo_J = both_of(np.random.default_rng(2), documents=FEWEST_HIDDEN // 6 - 1)  # six hidden labels each
-    point = bias_curve(both, pseudo_J, np.zeros(0, np.int64), 0.0, [0.9])[0]
+    point = bias_curve(both, hidden_groups(pseudo_J, LABELS), np.zeros(0, np.int64), 0.0, [0.9])[0]
     assert point.error is not None
     assert point.error > 0
     assert point.shown is None
@@ -307,7 +316,7 @@ def test_what_is_shown_keeps_the_order_of_the_ranking():
 
 def test_without_a_measurable_hidden_label_there_is_no_bias():
     both, _ = both_of(np.random.default_rng(0))
-    curve = bias_curve(both, np.zeros(0, np.int64), np.zeros(0, np.int64), 0.06)
+    curve = bias_curve(both, [np.zeros(0, np.int64)], np.zeros(0, np.int64), 0.06)
     assert all(point.zsr is None and point.error is None for point in curve)
     assert curve[0].ndcg is not None
     assert choose_bias(curve, 0.9, 0.9, 0) == 0.0
