@@ -36,7 +36,7 @@ from raytagger.recipes.blend_documents import (
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
 from raytagger.recipes.tags import most_tags, threshold_settings, with_most
-from raytagger.schema import PAD, BoolArray, Scores
+from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.search.blend import Candidates, Gate
 from raytagger.search.overlap import Overlap
 from raytagger.settings import FitRun
@@ -121,11 +121,10 @@ def learn(
     pseudo_J = np.zeros(0, np.int64) if has_unseen else draw_pseudo(members, count_L, usable_L, run.train.seed)
     chosen, sample = sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
     validation = _of(int(chosen.validation_B.sum()), len(surveyed.validation_N))
-    stand_in = f"{len(pseudo_J)} seen labels stand in for unseen ones on {len(chosen.texts):,} documents"
-    say(
-        f"{validation} validation documents; "
-        + (f"they have unseen labels {known:,} times, by which these are judged" if has_unseen else stand_in)
-    )
+    judged = f"{len(pseudo_J)} seen labels stand in for unseen ones on {len(chosen.texts):,} documents"
+    if has_unseen:
+        judged = f"they have unseen labels {known:,} times, by which these are judged"
+    say(f"{validation} validation documents; {judged}")
     draft = _draft(run, labels, members, names, count_L)
     chosen, slabs = _encode(draft, chosen, sample, report, progress)
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
@@ -144,16 +143,20 @@ def learn(
     say(f"unseen bias {bias:.2f}: {_at(curve, bias).line()}; without it {_at(curve, 0.0).line()}")
     cheap, saving = _cascade(run, material, fit, bias, say)
     kept = _thresholds(run, material, fit, bias)
-    usual_M2L = np.zeros_like(draft.usual_M2L)
-    usual_M2L[:, 1] = 1
-    usual_M2L[:, :, unseen_J] = draft.usual(unseen_J)
-    tagger = replace(
-        draft, full=fit.panel, cheap=cheap, usual_M2L=usual_M2L, unseen_bias=bias, thresholds=kept.thresholds
-    )
+    tagger = replace(draft, full=fit.panel, cheap=cheap, unseen_bias=bias, thresholds=kept.thresholds)
+    tagger = replace(tagger, usual_M2L=_usual_of(draft, unseen_J))
     facts = _facts(run, material, fit, curve, bias, saving)
     facts |= {"tags": tags._asdict(), "thresholds": kept.report}
     calibrated = fit.joined.curve.how != "prior" and (measured or not len(unseen_J))
     return Learnt(tagger, surveyed.hash_N[surveyed.train_N], calibrated, len(slabs[0].cut_B), facts)
+
+
+def _usual_of(draft: BlendTagger, unseen_J: np.ndarray) -> FloatArray:
+    """Float32 (M, 2, L), the usual scores of unseen labels; 0 and 1 of all others, of which nobody asks."""
+    usual_M2L = np.zeros_like(draft.usual_M2L)
+    usual_M2L[:, 1] = 1
+    usual_M2L[:, :, unseen_J] = draft.usual(unseen_J)
+    return usual_M2L
 
 
 def _draft(
