@@ -46,7 +46,8 @@ def running_head(cpus: int = CPUS) -> Iterator[Head]:
         *(f"--temp-dir={folder}", "--disable-usage-stats", "--object-store-memory=200000000"),
     ]
     head = Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
-    process = _start(command, Path(folder) / "head.log", lambda: _answers(head.jobs))
+    log = Path(folder) / "head.log"
+    process = _start(command, log, lambda: _is_started(log) and _answers(head.jobs))
     try:
         yield head
     finally:
@@ -65,7 +66,7 @@ def joined_node(head: Head, cpus: int) -> Iterator[None]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "node.log"
-        process = _start(command, log, lambda: "until terminated" in log.read_text())
+        process = _start(command, log, lambda: _is_started(log))
         try:
             yield
         finally:
@@ -81,6 +82,11 @@ def _start(command: list[str], log: Path, is_up: Callable[[], bool]) -> subproce
         if process.poll() is None:
             return process
     raise AssertionError(f"Ray does not start: {log.read_text()}")
+
+
+def _is_started(log: Path) -> bool:
+    """Whether the whole node is up; of a head the dashboard answers before, and the rest may still fail."""
+    return "until terminated" in log.read_text()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
