@@ -75,7 +75,7 @@ def joined_node(head: Head, cpus: int) -> Iterator[None]:
 
 def _start(command: list[str], log: Path, is_up: Callable[[], bool]) -> subprocess.Popen[bytes]:
     """A node, started again where a busy machine needs longer than the 30 s that Ray gives itself."""
-    for _ in range(4):
+    for _ in range(12):
         with log.open("w") as file:
             process = subprocess.Popen(command, env=environment(), stdout=file, stderr=file, start_new_session=True)
         wait_until(lambda process=process: is_up() or process.poll() is not None)
