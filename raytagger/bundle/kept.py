@@ -49,7 +49,9 @@ def told_tags(manifest: Mapping[str, Any]) -> str:
     line = f"tags: up to {most['k']} labels a document, {most['how']}; search.k sets it"
     if found.get("value") is None:
         return f"{line}; no threshold: {why_no_threshold(manifest)}"
-    chosen = f"{MODES[found['mode']]} on {found['documents']:,} validation documents"
+    some, all_there = found["documents"], most.get("validation_documents", found["documents"])
+    cut = "" if some == all_there else f" of {all_there:,}"
+    chosen = f"{MODES[found['mode']]} on {some:,}{cut} validation documents"
     return f"{line}; from a score of {found['value']:.3g} on: " + (
         MODES["fixed"] if found["mode"] == "fixed" else found["why"] or chosen
     )

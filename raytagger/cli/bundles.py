@@ -36,7 +36,9 @@ def tag(
     on_ray: OnRay = False,
     as_json: Json = False,
 ) -> None:
-    """Tags documents into Parquet: doc_id, label_ids, scores, best first, and blank: nothing of it is known.
+    """Ranks labels for documents into Parquet: doc_id, label_ids, scores, best first, and blank: nothing is known.
+
+    The best --k labels, whatever their scores; `retag` keeps those that the bundle's threshold lets pass.
 
     Example: raytagger tag models/frozen --documents docs.parquet --k 10 --output tags.parquet
     """

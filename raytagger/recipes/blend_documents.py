@@ -19,6 +19,7 @@ from raytagger.recipes.reading import Collected, Read, read_training
 from raytagger.settings import FitRun
 from raytagger.store import Store
 
+FEWEST_LABELS, FEWEST_PAIRS = 20, 100  # of unseen labels in validation documents, by which these are judged
 VALIDATION_AT_MOST, HELD_AT_MOST = 3000, 1000
 SAMPLE, FEWEST_SAMPLE = 2000, 50  # documents by which a label's usual scores are known
 
@@ -111,9 +112,27 @@ def trained_counts(member: Tagger, surveyed: Read) -> np.ndarray:
     return np.asarray(surveyed.gold[surveyed.train_N].sum(axis=0)).ravel().astype(np.int64)
 
 
-def unseen_pairs(surveyed: Read, unseen_J: np.ndarray) -> int:
-    """How often validation documents have labels that no member was trained on."""
-    return int(surveyed.gold[surveyed.validation_N][:, unseen_J].sum())
+class Known(NamedTuple):
+    """How many unseen labels validation documents have, and how often."""
+
+    labels: int
+    pairs: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether unseen labels can be judged by them."""
+        return self.labels >= FEWEST_LABELS and self.pairs >= FEWEST_PAIRS
+
+
+def unseen_pairs(surveyed: Read, unseen_J: np.ndarray) -> Known:
+    """What validation documents have of labels that no member was trained on."""
+    count_J = np.asarray(surveyed.gold[surveyed.validation_N][:, unseen_J].sum(axis=0)).ravel()
+    return Known(int((count_J > 0).sum()), int(count_J.sum()))
+
+
+def part_of(part: int, whole: int) -> str:
+    """How many of how many, where they are not all."""
+    return f"{part:,}" if part == whole else f"{part:,} of {whole:,}"
 
 
 def _told(source: Mapping[str, Any], seed: int, share: float) -> str:

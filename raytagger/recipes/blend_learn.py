@@ -16,7 +16,7 @@ from raytagger.bundle import Tagger
 from raytagger.bundle.blend import DEPTH, BlendFeatures, BlendTagger
 from raytagger.bundle.features import join_rows
 from raytagger.bundle.panel import Panel, spread
-from raytagger.calibration import Curve, Evidence, fit_thresholds
+from raytagger.calibration import Curve, Evidence, FittedThresholds, fit_thresholds
 from raytagger.corpus import LabelSet
 from raytagger.corpus.limit import RejectLimit
 from raytagger.corpus.report import CorpusReport
@@ -27,6 +27,7 @@ from raytagger.recipes.blend_documents import (
     SAMPLE,
     Chosen,
     choose_documents,
+    part_of,
     refuse_trained,
     sample_first,
     survey,
@@ -35,7 +36,7 @@ from raytagger.recipes.blend_documents import (
 )
 from raytagger.recipes.blend_seen import FOLDS, Joined, Pairs, join_seen, member_curves, right_pairs
 from raytagger.recipes.blend_unseen import Guessed, Pseudo, draw_pseudo, guess_unseen, usable_pairs
-from raytagger.recipes.tags import most_tags, threshold_settings, with_most
+from raytagger.recipes.tags import most_tags, threshold_settings, unless_little, with_most
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.search.blend import Candidates, Gate
 from raytagger.search.overlap import Overlap
@@ -43,7 +44,6 @@ from raytagger.settings import FitRun
 from raytagger.store import Store
 
 TIMED = 64
-FEWEST_KNOWN = 100  # pairs of a validation document and an unseen label, for unseen labels to be judged themselves
 NO_CURVE = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "prior")
 
 
@@ -117,20 +117,19 @@ def learn(
     usable_L = labels.predictable_L
     unseen_J = np.flatnonzero(usable_L & (count_L == 0))
     known = unseen_pairs(surveyed, unseen_J)
-    has_unseen = known >= FEWEST_KNOWN
-    pseudo_J = np.zeros(0, np.int64) if has_unseen else draw_pseudo(members, count_L, usable_L, run.train.seed)
+    pseudo_J = np.zeros(0, np.int64) if known.enough else draw_pseudo(members, count_L, usable_L, run.train.seed)
     chosen, sample = sample_first(choose_documents(run, store, labels, surveyed, pseudo_J))
-    validation = _of(int(chosen.validation_B.sum()), len(surveyed.validation_N))
+    validation = part_of(int(chosen.validation_B.sum()), len(surveyed.validation_N))
     judged = f"{len(pseudo_J)} seen labels stand in for unseen ones on {len(chosen.texts):,} documents"
-    if has_unseen:
-        judged = f"they have unseen labels {known:,} times, by which these are judged"
+    if known.enough:
+        judged = f"they have {known.labels:,} unseen labels {known.pairs:,} times, by which these are judged"
     say(f"{validation} validation documents; {judged}")
     draft = _draft(run, labels, members, names, count_L)
     chosen, slabs = _encode(draft, chosen, sample, report, progress)
     fold_B = np.random.default_rng([run.train.seed, 8]).integers(FOLDS, size=len(chosen.texts))
     draft = replace(draft, samples=slabs[0].members)
     forgetful = _forgetful(draft, pseudo_J, unseen_J)
-    material = _Material(draft, forgetful, chosen, slabs, fold_B, pseudo_J, unseen_J, has_unseen, run.train.seed)
+    material = _Material(draft, forgetful, chosen, slabs, fold_B, pseudo_J, unseen_J, known.enough, run.train.seed)
     fit = _fit_panel(material, tuple(range(len(members))))
     _tell(fit, names, say)
     asked, most = run.blend.unseen_bias, run.blend.most_error
@@ -140,14 +139,16 @@ def learn(
     bias = usual if asked is None else asked
     if len(unseen_J):  # where all labels are trained, none is raised and what is shown needs no other curve
         fit = fit._replace(panel=fit.panel._replace(shown=_at(curve, bias).shown))
-    say(f"unseen bias {bias:.2f}: {_at(curve, bias).line()}; without it {_at(curve, 0.0).line()}")
+    without = f"; without it {_at(curve, 0.0).line()}" if bias else ""
+    say(f"unseen bias {bias:.2f}: {_at(curve, bias).line()}{without}")
     cheap, saving = _cascade(run, material, fit, bias, say)
-    kept = _thresholds(run, material, fit, bias)
+    calibrated = fit.joined.curve.how != "prior" and (measured or not len(unseen_J))
+    kept = _thresholds(run, material, fit, bias, calibrated)
     tagger = replace(draft, full=fit.panel, cheap=cheap, unseen_bias=bias, thresholds=kept.thresholds)
     tagger = replace(tagger, usual_M2L=_usual_of(draft, unseen_J))
     facts = _facts(run, material, fit, curve, bias, saving)
-    facts |= {"tags": tags._asdict(), "thresholds": kept.report}
-    calibrated = fit.joined.curve.how != "prior" and (measured or not len(unseen_J))
+    there = {"validation_documents": len(surveyed.validation_N)}
+    facts |= {"tags": tags._asdict() | there, "thresholds": kept.report}
     return Learnt(tagger, surveyed.hash_N[surveyed.train_N], calibrated, len(slabs[0].cut_B), facts)
 
 
@@ -324,14 +325,16 @@ def _ranking(material: _Material, fit: _Fit, bias: float, k: int) -> Scores:
     return fit.panel.show(merged(fit.both, np.zeros(0, np.int64), material.unseen_J, bias, k))
 
 
-def _thresholds(run: FitRun, material: _Material, fit: _Fit, bias: float) -> Any:
+def _thresholds(run: FitRun, material: _Material, fit: _Fit, bias: float, calibrated: bool) -> FittedThresholds:
     k = run.search.k
     scores = _ranking(material, fit, bias, k)
     rows = np.flatnonzero(material.chosen.validation_B)
     count_L = material.draft.train_count_L
     documents = max(int(member.manifest.get("train_documents", 0)) for member in material.draft.members)
     evidence = Evidence(rows, count_L, documents, run.train.seed)
-    return fit_thresholds(scores, fit.both.gold, threshold_settings(run), k, evidence)
+    settings = threshold_settings(run)
+    found = fit_thresholds(scores, fit.both.gold, settings, k, evidence)
+    return found if calibrated else unless_little(found, settings)
 
 
 def _facts(
@@ -380,11 +383,6 @@ def _tell(fit: _Fit, names: Sequence[str], say: Callable[[str], None]) -> None:
     say(f"seen labels, nDCG@5: {found}; taken: {_named(fit.joined.way, names)}{offsets}")
     found = ", ".join(f"{_named(way, names)} {100 * value:.1f}" for way, value in fit.guessed.hit.items())
     say(f"unseen labels, UR@1 and 5: {found or 'nothing to measure'}; taken: {_named(fit.guessed.way, names)}")
-
-
-def _of(part: int, whole: int) -> str:
-    """How many of how many, where they are not all."""
-    return f"{part:,}" if part == whole else f"{part:,} of {whole:,}"
 
 
 def _named(way: str, names: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def draw_pseudo(members: Sequence[Tagger], count_L: np.ndarray, usable_L: BoolAr
         if member.forgetting(everything_L) is None:
             free_L &= member.train_count_L == 0
     most = min(MOST_LABELS, max(FEWEST_POSITIVES, round(SHARE * int(everything_L.sum()))))
-    order = draw_order(count_L, often_L, seed)
+    order = draw_order(count_L, usable_L, seed)
     return np.sort(order[free_L[order]][:most])
 
 

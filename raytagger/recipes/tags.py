@@ -81,7 +81,8 @@ def publish_tagger(
     read = survey_any(run, store, labels, CorpusReport(labels), progress) if run.source.documents else None
     most = most_tags(run, read)
     run = with_most(run, most)
-    facts = facts | {"settings": to_values(run), "tags": most._asdict()}
+    there = {} if read is None else {"validation_documents": len(read.validation_N)}
+    facts = facts | {"settings": to_values(run), "tags": most._asdict() | there}
     asked = _Validation(NOTHING, sp.csr_matrix((0, len(labels)), dtype=bool), _why_not(run, read, folder))
     if read is not None and not asked.why:
         draft = open_kind(open_folder(folder, json.loads(json.dumps(facts)), "draft"), store, run.encoder.device)
@@ -99,14 +100,16 @@ def most_tags(run: FitRun, read: Read | None) -> MostTags:
         read: its documents; None without any.
     """
     if run.search.k:
-        return MostTags(run.search.k, "as asked")
+        return MostTags(min(run.search.k, run.threshold.most or run.search.k), "as asked")
     count_N = np.zeros(0) if read is None else np.diff(read.gold.indptr)[read.train_N]
     count_N = count_N[count_N > 0]
+    if run.threshold.most:
+        return MostTags(run.threshold.most, "threshold.most")
     if not len(count_N):
-        return MostTags(FEWEST, "for want of labelled training documents")
+        return MostTags(max(FEWEST, run.threshold.least), "for want of labelled training documents")
     found = int(np.percentile(count_N, PERCENTILE, method="inverted_cdf"))
     how = f"the {PERCENTILE}th percentile of the training documents"
-    k = min(max(found, FEWEST, run.threshold.least, run.threshold.most), MOST_TAGS)
+    k = min(max(found, FEWEST, run.threshold.least), MOST_TAGS)
     return MostTags(k, how if k == found else f"where {how} is {found}")
 
 
@@ -166,10 +169,19 @@ def _fit(run: FitRun, facts: dict[str, Any], asked: _Validation, count_L: np.nda
     settings = threshold_settings(run)
     evidence = Evidence(np.arange(len(asked.scores)), count_L, max(facts["train_documents"], 1), run.train.seed)
     found = fit_thresholds(asked.scores, asked.gold, settings, run.search.k, evidence)
-    little = settings.mode not in ("count", "fixed") and found.report["positives"] < FEWEST_POSITIVES
-    if not little or facts["calibrated"]:
+    return found if facts["calibrated"] else unless_little(found, settings, asked.why)
+
+
+def unless_little(found: FittedThresholds, settings: ThresholdSettings, why: str = "") -> FittedThresholds:
+    """No threshold where scores are no probabilities and too few right labels are known to choose one.
+
+    Args:
+        found: what was chosen.
+        settings: what was asked for.
+        why: no document was asked about; "" where some were.
+    """
+    if settings.mode in ("count", "fixed") or found.report["positives"] >= FEWEST_POSITIVES:
         return found
     undefined = dict.fromkeys(("value", "precision", "recall", "micro_F1"))
-    why = asked.why or found.report["why"]
     none: Thresholds = replace(found.thresholds, value=None)
-    return FittedThresholds(none, found.report | undefined | {"why": why})
+    return FittedThresholds(none, found.report | undefined | {"why": why or found.report["why"]})

@@ -25,9 +25,9 @@ def top_k(score_BL: FloatArray, k: int, first_label: int = 0) -> Scores:
     rows, columns = score_BL.shape
     kept = min(k, columns)
     if kept <= FEW:
-        best = nothing(rows, k)
+        best = nothing(rows, kept)
         offer(score_BL, first_label, best)
-        return best
+        return _padded(best, rows, k)
     kept_BL = _best(score_BL, kept)
     column_BK = np.nonzero(kept_BL)[1].reshape(rows, kept)
     score_BK = np.take_along_axis(score_BL, column_BK, axis=1)

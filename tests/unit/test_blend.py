@@ -19,6 +19,7 @@ from raytagger.corpus import LabelSet, read_labels
 from raytagger.corpus.output import SMALL
 from raytagger.corpus.report import CorpusReport
 from raytagger.errors import BundleError, CorpusError, SettingsError
+from raytagger.evaluate import Asked, evaluate
 from raytagger.progress import silent, unsaid
 from raytagger.recipes.blend_learn import learn
 from raytagger.recipes.fit import fit
@@ -372,7 +373,7 @@ def test_unseen_labels_of_validation_documents_are_judged_themselves(tmp_path):
     assert tagger.manifest["judged_by"] == "unseen labels of validation documents"
     assert tagger.manifest["pseudo_unseen"] == 0
     assert tagger.manifest["calibrated"]
-    assert any("they have unseen labels" in line for line in said)
+    assert any("unseen labels" in line and "by which these are judged" in line for line in said)
     test = [one for one in documents if one.get("split") == "test"]
     gold = to_matrix([[tagger.labels.index[label] for label in one["labels"]] for one in test], len(tagger.labels))
     scores = tagger.search(tagger.encode([one["text"] for one in test]), 10)
@@ -453,6 +454,19 @@ def test_few_validation_documents_join_members_by_rank(three, tmp_path):
     total = {label: sum(one.get(label, 0) for one in places) for label in np.flatnonzero(tagger.seen_L).tolist()}
     best = sorted(total, key=lambda label: (-total[label], label))[:5]
     assert found.label_BK[0].tolist() == best
+
+
+def test_a_blend_that_is_not_calibrated_has_no_threshold(three, tmp_path):
+    documents = lines_of("docs.jsonl")
+    few = [one for one in documents if one.get("split") == "val"][:5]
+    source = source_of(tmp_path, [one for one in documents if one.get("split") != "val"] + few)
+    line = fit(run_over(three, tmp_path / "out", source)).line()
+    tagger = opened(tmp_path / "out")
+    assert not tagger.manifest["calibrated"]
+    assert tagger.threshold is None
+    assert "no threshold" in line
+    assert not tagger.keep(tagger.tag(TEXTS[:3])).empty_B.any()
+    assert evaluate(tagger, Store(), source, Asked("test"))["micro_F1"] is None
 
 
 # What is refused

@@ -30,6 +30,17 @@ def test_what_one_method_hides_another_hides_too():
         assert guard < gate < weight
 
 
+def test_labels_without_a_text_change_no_draw():
+    """They are hidden nowhere, and do not say what is rare."""
+    rng = np.random.default_rng(1)
+    usable_L = rng.random(LABELS) < 0.5
+    count_L = np.where(usable_L, COUNT_L, rng.integers(20, 60, LABELS))
+    gate = set(draw_pseudo([], count_L, usable_L, 0).tolist())
+    weight = set(draw_hidden(gold_of(count_L), count_L, usable_L, 0).tolist())
+    assert len(gate) > 0
+    assert gate <= weight or weight <= gate
+
+
 def test_the_draw_follows_the_seed():
     orders = [draw_order(COUNT_L, EVERY_L, seed).tolist() for seed in (0, 0, 1)]
     assert orders[0] == orders[1]

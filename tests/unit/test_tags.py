@@ -83,6 +83,9 @@ def test_more_tags_than_are_usual_may_be_asked_for(tmp_path):
     run = run_of(write_corpus(tmp_path, [2] * 60), tmp_path / "out")
     fitted = fit(dataclasses.replace(run, threshold=ThresholdSettings(most=9)))
     assert load(fitted.bundle).keep_k == 9
+    fewer = fit(dataclasses.replace(run, threshold=ThresholdSettings(most=1)))
+    assert load(fewer.bundle).keep_k == 1
+    assert "up to 1 labels a document, threshold.most" in fewer.line()
     with pytest.raises(SettingsError, match=r"threshold\.most = 9 contradicts search\.k = 4"):
         fit(dataclasses.replace(run, search=SearchSettings("tfidf", k=4), threshold=ThresholdSettings(most=9)))
 
@@ -92,12 +95,20 @@ def test_without_labelled_documents_there_are_five_tags_and_no_f1(tmp_path):
     fitted = fit(run_of(dataclasses.replace(source, documents=""), tmp_path / "out"))
     tagger = load(fitted.bundle)
     assert (tagger.keep_k, tagger.threshold) == (5, None)
+    more = dataclasses.replace(run_of(dataclasses.replace(source, documents=""), tmp_path / "more"))
+    assert load(fit(dataclasses.replace(more, threshold=ThresholdSettings(least=10))).bundle).keep_k == 10
     figures = evaluate(tagger, Store(), source, Asked("val"))
     assert (figures["micro_F1"], figures["macro_F1"]) == (None, None)
     assert "no validation document" in figures["no_F1"]
     lines = figure_lines(figures)
     assert any(line.split()[:2] == ["micro_F1", "n/a"] for line in lines)
     assert any("no validation document" in line for line in lines)
+
+
+def test_a_cut_of_the_validation_documents_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("raytagger.recipes.blend_documents.VALIDATION_AT_MOST", 40)
+    line = fit(run_of(write_corpus(tmp_path, MANY), tmp_path / "out")).line()
+    assert "on 40 of 60 validation documents" in line
 
 
 @pytest.mark.parametrize("method", ["frozen", "xrlinear"])
