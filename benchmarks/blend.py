@@ -220,8 +220,7 @@ def summed(name: str, found: dict[str, Evaluation], asked: Asked) -> dict[str, A
         },
         "loss of micro-F1": {row: lost(found[row], rows[row]["micro_F1"]) for row in blends},
         "fitted": {
-            row: {fact: manifest.get(fact) for fact in (*facts, "pseudo_unseen")}
-            for row, manifest in manifests.items()
+            row: {fact: manifest.get(fact) for fact in (*facts, "judged_by")} for row, manifest in manifests.items()
         },
     }
 

@@ -46,7 +46,8 @@ def told_tags(manifest: Mapping[str, Any]) -> str:
     most, found = manifest.get("tags"), manifest.get("thresholds") or {}
     if not most:
         return ""
-    line = f"tags: up to {most['k']} labels a document, {most['how']}; search.k sets it"
+    by = "" if most["how"] == "threshold.most" else "; search.k sets it"
+    line = f"tags: up to {most['k']} labels a document, {most['how']}{by}"
     if found.get("value") is None:
         return f"{line}; no threshold: {why_no_threshold(manifest)}"
     some, all_there = found["documents"], most.get("validation_documents", found["documents"])

@@ -230,13 +230,14 @@ class TreeTagger(Loaded):
         found = search_exact(self._text_scorers(features), len(features.cut_B), allowed, k)
         return self._by_text(above_zero(found, features.by_terms_B) if sharing else found)
 
-    def _text_scorers(self, features: TreeFeatures, only: np.ndarray | slice = slice(None)) -> list[Scorer]:
+    def _text_scorers(self, features: TreeFeatures, only: np.ndarray | None = None) -> list[Scorer]:
         """Cosines of untrained labels, numbered among themselves; int64 `only`: of some."""
         words_BV = words_alone(self.terms, features.doc_BV)
-        labels = SparseLabels(sp.csr_matrix(self._untrained_terms[only]))
-        scorers: list[Scorer] = [SparseScorer(words_BV, labels)]
+        words_LV = self._untrained_terms if only is None else sp.csr_matrix(self._untrained_terms[only])
+        scorers: list[Scorer] = [SparseScorer(words_BV, SparseLabels(words_LV))]
         if self.label_LE is not None and features.doc_BE is not None:
-            scorers.append(DenseScorer(features.doc_BE, self._untrained_LE[only]))
+            label_LE = self._untrained_LE
+            scorers.append(DenseScorer(features.doc_BE, label_LE if only is None else label_LE[only]))
         return scorers
 
     def _by_text(self, found: Scores) -> Scores:

@@ -259,8 +259,6 @@ def test_usual_scores_are_those_of_all_that_is_ranked(members, tagger):
     label_J = np.flatnonzero(~tagger.seen_L)
     for kind in members:
         member = load(members[kind]).forgetting(~tagger.seen_L)
-        if member is None:
-            continue
         features = member.encode([*(one["text"] for one in lines_of("docs.jsonl")[:40]), ""])
         found = member.moments(features, label_J)
         ranked = moments_by_rank(member.rank, features, label_J, len(member.labels))

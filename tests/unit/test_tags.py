@@ -86,6 +86,7 @@ def test_more_tags_than_are_usual_may_be_asked_for(tmp_path):
     fewer = fit(dataclasses.replace(run, threshold=ThresholdSettings(most=1)))
     assert load(fewer.bundle).keep_k == 1
     assert "up to 1 labels a document, threshold.most" in fewer.line()
+    assert "search.k sets it" not in fewer.line()
     with pytest.raises(SettingsError, match=r"threshold\.most = 9 contradicts search\.k = 4"):
         fit(dataclasses.replace(run, search=SearchSettings("tfidf", k=4), threshold=ThresholdSettings(most=9)))
 
