@@ -6,13 +6,12 @@ index.
 """
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.growth import cpu_us, crossing
+from benchmarks.growth import cpu_us, crossing, single_us
 from benchmarks.ofde import ENCODER, source_of
 from benchmarks.xrlinear import BANK, Banked, read_split
 from raytagger.corpus import read_labels
@@ -39,8 +38,8 @@ def measure(data: Path, quick: bool) -> dict[str, Any]:
     banked: Encoder = Banked(encoder)  # pyright: ignore[reportAssignmentType]
     label_LD = banked.encode([text or "." for text in labels.full_texts]).vector_BD
     doc_BD = banked.encode(texts).vector_BD
-    encoder.encode(texts[:ENCODED])  # the first time brings what is compiled and allocated
-    encode_us = 1e6 * cpu_seconds(lambda: encoder.encode(texts[:ENCODED])) / len(texts[:ENCODED])
+    timed = texts[:ENCODED]
+    encode_us = cpu_us(lambda: encoder.encode(timed), len(timed), 1)
     print(f"labels and documents from {BANK}; the encoder takes {encode_us:,.0f} µs a document", flush=True)
     order, rows = np.random.default_rng(0).permutation(len(label_LD)), {}
     for size in QUICK_SIZES if quick else SIZES:
@@ -69,26 +68,11 @@ def measure_size(label_LD: FloatArray, doc_BD: FloatArray, turns: int) -> dict[s
         def ask(rows: slice, search: DenseSearch = search) -> None:
             search.search(doc_BD[rows], allowed_L, K)
 
-        alone = [seconds(lambda row=row: ask(slice(row, row + 1))) for row in range(min(SINGLE, len(doc_BD)))]
         figures[kind] = {
             "cpu_us": cpu_us(lambda ask=ask: ask(slice(None)), len(doc_BD), turns),
-            "single_us": 1e6 * float(np.median(alone)),
+            "single_us": single_us(lambda row, ask=ask: ask(slice(row, row + 1)), 1, min(SINGLE, len(doc_BD))),
         }
     return figures
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Of wall time."""
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
-def cpu_seconds(run: Callable[[], object]) -> float:
-    """Of CPU time, all threads."""
-    started = time.process_time()
-    run()
-    return time.process_time() - started
 
 
 def cells(rows: dict[str, Any], encode_us: float) -> list[list[object]]:
