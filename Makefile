@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install demo test check portable bench format clean
+.PHONY: help install demo test check portable bench results format clean
 
 help:
 	@echo "make demo    build a corpus, freeze and train taggers, tag what nobody has tagged, report"
@@ -13,6 +13,7 @@ help:
 	@echo "make check   lint, types, and the quick unit tests, in some three minutes on two cores"
 	@echo "make portable  the unit tests as other processors, threads and orders have them"
 	@echo "make bench   the quick benchmarks"
+	@echo "make results the documentation's figures, from benchmarks/results"
 	@echo "make format  rewrite the code as the linter wants it"
 
 install: $(STAMP)
@@ -54,6 +55,9 @@ portable: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --all --quick
+
+results: $(STAMP)
+	$(BIN)/python -m benchmarks --pages
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
