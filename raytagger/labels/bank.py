@@ -19,7 +19,7 @@ from raytagger.progress import Progress, silent
 from raytagger.schema import FloatArray
 from raytagger.store import FileEntry, Store, at_once, join
 
-SLAB_TEXTS = 1024
+SLAB_TEXTS, PIECE_TEXTS = 1024, 128  # of a file, and of what is encoded between two lines of progress
 ABOUT = "_about.json"  # beside an encoder's embeddings; no list of these has a name that begins so
 UNKNOWN = "unknown"
 KEY_BYTES = 16
@@ -69,11 +69,13 @@ class LabelBank:
         if new:
             progress("label bank", 0, len(new))
         for start in range(0, len(new), SLAB_TEXTS):
-            slab = new[start : start + SLAB_TEXTS]
-            vector_SD = encode(slab)
+            slab, parts = new[start : start + SLAB_TEXTS], list[FloatArray]()
+            for first in range(0, len(slab), PIECE_TEXTS):
+                parts.append(encode(slab[first : first + PIECE_TEXTS]))
+                progress("label bank", min(start + first + PIECE_TEXTS, start + len(slab)), len(new))
+            vector_SD = np.concatenate(parts)
             self.add(slab, encoder_id, vector_SD)
             known.update(zip(map(text_key, slab), vector_SD.astype(np.float16), strict=True))
-            progress("label bank", min(start + SLAB_TEXTS, len(new)), len(new))
         vector_LD = np.stack([known[key] for key in keys]).astype(np.float32)
         return Banked(vector_LD, len(new))
 
