@@ -7,6 +7,7 @@ from benchmarks.pages.tables import Block, Results, interval, markdown, of_seeds
 from raytagger.tables import percent
 
 AXES = ("nDCG@5", "ZSR@10", "UR@1")
+SHOWN = (-0.04, 0.0, 0.04, 0.08, 0.12, 0.16, 0.2)  # biases of a front
 MIXTURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -79,6 +80,16 @@ def ofde_mixtures(results: Results) -> str:
         at = {round(point["mixture"], 1): point for point in guard["points"]}
         rows.append([name, *(three(at[mixture]) for mixture in MIXTURES), f"{guard['mixture']:g}"])
     return markdown(["mixture", *(f"{mixture:g}" for mixture in MIXTURES), "chosen"], rows)
+
+
+def ofde_front(results: Results) -> str:
+    """nDCG@5 / ZSR@10 by a bias that is added to the scores of unseen labels."""
+    rows = []
+    for name, front in results["ofde"]["front"].items():
+        if "seed" not in name or name.endswith("seed 0"):
+            at = {round(bias, 2): f"{percent(seen)} / {percent(unseen)}" for bias, seen, unseen in front}
+            rows.append([name, *(at[bias] for bias in SHOWN)])
+    return markdown(["bias of unseen labels", *(f"{bias:+g}" for bias in SHOWN)], rows)
 
 
 def ofde_cost(results: Results) -> str:
@@ -193,6 +204,7 @@ BLOCKS: dict[str, Block] = {
     "ofde": ofde,
     "ofde, differences": ofde_differences,
     "ofde, mixtures": ofde_mixtures,
+    "ofde, front": ofde_front,
     "ofde, cost": ofde_cost,
     "collapse": collapse,
     "switches": switches,
