@@ -6,13 +6,13 @@ from raytagger.tables import percent
 
 
 def highlights(results: Results) -> str:
-    blends, found = blend_rows(results)["blend with OF-DE"], results["blend"]
-    unseen, seen = (percent(sum(row[key] for row in blends) / len(blends)) for key in ("ZSR@10", "nDCG@5"))
-    errors = percent(found["ECE_seen"]), percent(found["ECE_unseen"])
+    blends = blend_rows(results)["blend"]
+    keys = ("ZSR@10", "nDCG@5", "ECE_seen", "ECE_unseen")
+    unseen, seen, *errors = (percent(sum(row[key] for row in blends) / len(blends)) for key in keys)
     small, big = results["stream_memory"]["rows"]
     sentences = {
-        "New labels work at once": f"On Debian's packages the blend finds {unseen} % of the tags that nobody "
-        f"trained on among its first ten, with an nDCG@5 of {seen} over all tags.",
+        "New labels work at once": f"On Debian's packages the demo's blend finds {unseen} % of the tags that "
+        f"nobody trained on among its first ten, with an nDCG@5 of {seen} over all tags.",
         "The fastest beam search we know of": f"It takes PECOS {results['beam']['ratio_20k']:.1f} times as many "
         "CPU seconds with the same weights, for the same tags.",
         "One probability for all labels": f"The blend's calibration errors are {errors[0]} points for seen and "

@@ -120,9 +120,16 @@ def blend(results: Results) -> str:
     rows = []
     for name, seeds in blend_rows(results).items():
         values = [[row[key] for row in seeds if row[key] is not None] for key in keys]
-        rows.append([name, *(of_seeds(some) if some else "" for some in values)])
-    header = ["nDCG@5", "R@10", "ZSR@10", "UR@1", "micro-F1", "ECE seen", "ECE rare", "ECE unseen"]
+        rows.append([name, *(of_seeds(some) if some else "" for some in values), biases(results, name)])
+    header = ["nDCG@5", "R@10", "ZSR@10", "UR@1", "micro-F1", "ECE seen", "ECE rare", "ECE unseen", "bias"]
     return markdown(["", *header], rows)
+
+
+def biases(results: Results, name: str) -> str:
+    """The bias of each seed of a blend; "" of its members."""
+    fitted = results["blend"]["debtags"]["fitted"]
+    found = [value["unseen_bias"] for row, value in fitted.items() if row.split(", seed")[0] == name]
+    return ", ".join(f"{bias:g}" for bias in found)
 
 
 def blend_differences(results: Results) -> str:
