@@ -111,6 +111,9 @@ def _work(config: dict[str, Any]) -> None:
     job, board = config["job"], config["board"]
     if ray.get(board.failed.remote()):
         return
+    kept = ray.train.get_checkpoint()
+    if kept is not None and _ended(kept):
+        return  # before a task is made, which reads the whole corpus through layers that are frozen
     place = _place(job)
     cache = cache_folder() / "training" / config["name"]
     try:
@@ -132,13 +135,17 @@ def _work(config: dict[str, Any]) -> None:
         (lambda line: board.write.remote("say", line)) if first else unsaid,
         started,
     )
-    kept = ray.train.get_checkpoint()
     if kept is not None:
         with kept.as_directory() as folder:
             loop.restore(Path(folder))
     loop.run()
     if place.local_rank == 0:
         shutil.rmtree(cache, ignore_errors=True)
+
+
+def _ended(kept: Checkpoint) -> bool:
+    with kept.as_directory() as folder:
+        return bool(read_state(Path(folder)).outcome)
 
 
 def _place(job: FitJob) -> Place:

@@ -66,6 +66,12 @@ def test_killed_workers_change_nothing(prepared, undisturbed, tmp_path):
     assert_same_weights(trained, undisturbed, 1e-6)
 
 
+def test_a_training_that_has_ended_makes_no_task(prepared, undisturbed):
+    again = train_with(prepared, "undisturbed", make_wrong)
+    assert again.state == undisturbed.state
+    assert_same_weights(again, undisturbed, 0)
+
+
 def test_labels_shared_by_workers_train_the_same_weights(prepared, undisturbed):
     assert_same_weights(train_with(prepared, "sharded", make_task, shard_labels=True), undisturbed, CLOSE)
 
