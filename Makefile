@@ -57,7 +57,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks --all --quick
 
 results: $(STAMP)
-	$(BIN)/python -m benchmarks --pages
+	$(BIN)/python -m benchmarks.pages
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -13,8 +13,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.pages import write_pages
-
 NAMES = {
     "frozen": "frozen rows on debtags: TF-IDF, BM25, static, MiniLM, their mean, popularity",
     "ofde": "OF-DE from MiniLM on debtags: three seeds, with and without the anchor, the front",
@@ -52,11 +50,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small sample: shows that it works, not how fast")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     parser.add_argument("--json", type=Path, help="writes the figures to a file")
-    parser.add_argument("--pages", action="store_true", help="makes the documentation's figures from the results")
     arguments = parser.parse_args()
-    if arguments.pages:
-        print("\n".join(write_pages()) or "all figures are those of the results")
-        return
     if arguments.list or not (arguments.name or arguments.all):
         for name, what in NAMES.items():
             print(f"{name:15} {what}")

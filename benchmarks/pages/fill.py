@@ -8,10 +8,15 @@ from benchmarks.pages.tables import Block, Results, made
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = ("README.md", "docs/results/quality.md", "docs/results/speed.md", "docs/results/memory.md")
 MARKED = re.compile(r"(<!-- results: (?P<name>[^>]+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 PAGES = (highlights, quality, quality_linear, quality_other, speed)
 BLOCKS: dict[str, Block] = {name: block for page in PAGES for name, block in page.BLOCKS.items()}
+
+
+def documents() -> list[Path]:
+    """README and the pages of docs/ that have marks."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in pages if MARKED.search(page.read_text())]
 
 
 def fill(text: str, results: Results) -> str:
@@ -37,13 +42,13 @@ def block(name: str, results: Results) -> str:
     return made(names.split(", "), results) if kind == "made" else BLOCKS[name](results)
 
 
-def write_pages(root: Path = ROOT) -> list[str]:
+def write_pages() -> list[str]:
     """Fills all documents; the names of those that have changed."""
     changed, results = [], Results(RESULTS)
-    for name in DOCUMENTS:
-        text = (root / name).read_text()
+    for page in documents():
+        text = page.read_text()
         filled = fill(text, results)
         if filled != text:
-            (root / name).write_text(filled)
-            changed.append(name)
+            page.write_text(filled)
+            changed.append(str(page.relative_to(ROOT)))
     return changed

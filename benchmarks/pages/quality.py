@@ -3,65 +3,57 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.pages.tables import Block, Results, interval, markdown, of_seeds, points, three
+from benchmarks.pages.tables import Block, Results, by_seed, interval, markdown, of_seeds, points, three
 from raytagger.tables import percent
 
 AXES = ("nDCG@5", "ZSR@10", "UR@1")
+HEADER = ["", "nDCG@5", "PSP@5", "ZSR@10", "UR@1"]
 SHOWN = (-0.04, 0.0, 0.04, 0.08, 0.12, 0.16, 0.2)  # biases of a front
 MIXTURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def debtags(results: Results) -> str:
     """All kinds of rows on one data set, whoever leads."""
-    frozen, linear, blend = results["frozen"]["rows"], results["xrlinear"]["debtags"]["rows"], blend_rows(results)
+    frozen, linear, blends = results["frozen"]["rows"], results["xrlinear"]["debtags"]["rows"], blend_rows(results)
     rows: list[list[object]] = [
         ["popularity", *figures([frozen["popularity"]])],
         ["BM25", *figures([frozen["BM25"]])],
-        ["frozen: mean of TF-IDF and MiniLM", *figures([frozen["mean of TF-IDF and MiniLM"]])],
-        ["OF-DE", *figures(blend["ofde"])],
+        ["frozen: mean of TF-IDF and MiniLM", *figures(blends["frozen"])],
+        ["OF-DE", *figures(blends["ofde"])],
         ["PECOS, three trees", *figures([linear["PECOS, 3 trees"]])],
         ["napkinXC", *figures([linear["napkinXC PLT"]])],
         ["Omikuji, Parabel", *figures([linear["Omikuji Parabel"]])],
         ["Omikuji, Bonsai", *figures([linear["Omikuji Bonsai"]])],
         ["XR-Linear, words", *figures([linear["terms"]])],
         ["XR-Linear, words and MiniLM", *figures([linear["terms and MiniLM"]])],
-        ["blend of XR-Linear and frozen", *figures(blend["blend"])],
-        ["blend of XR-Linear, frozen and OF-DE", *figures(blend["blend with OF-DE"])],
+        ["blend of XR-Linear and frozen", *figures(blends["blend"])],
+        ["blend of XR-Linear, frozen and OF-DE", *figures(blends["blend with OF-DE"])],
     ]
-    return markdown(["", "nDCG@5", "PSP@5", "ZSR@10", "UR@1"], rows)
+    return markdown(HEADER, rows)
 
 
 def figures(seeds: Sequence[dict[str, Any]]) -> list[str]:
-    return [of_seeds([row[key] for row in seeds]) for key in ("nDCG@5", "PSP@5", "ZSR@10", "UR@1")]
+    return [of_seeds([row[key] for row in seeds]) for key in HEADER[1:]]
 
 
 def blend_rows(results: Results) -> dict[str, list[dict[str, Any]]]:
     """The seeds of each row of debtags: frozen, xrlinear, ofde, and three blends."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, row in results["blend"]["debtags"]["rows"].items():
-        found.setdefault(name.split(", seed")[0].rstrip("0123456789").rstrip("-"), []).append(row)
-    return found
+    return by_seed(results["blend"]["debtags"]["rows"])
 
 
 def frozen(results: Results) -> str:
     rows = results["frozen"]["rows"]
     cells = [[name, *figures([row])] for name, row in rows.items()]
     chance = percent(next(iter(rows.values()))["chance_ZSR@10"])
-    return markdown(["", "nDCG@5", "PSP@5", "ZSR@10", "UR@1"], [*cells, ["chance", "", "", chance, ""]])
+    return markdown(HEADER, [*cells, ["chance", "", "", chance, ""]])
 
 
 def ofde(results: Results) -> str:
-    rows = results["ofde"]["rows"]
-    cells = [[name, *figures(seeds)] for name, seeds in by_name(rows).items()]
-    return markdown(["", "nDCG@5", "PSP@5", "ZSR@10", "UR@1"], cells)
-
-
-def by_name(rows: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of all seeds under one name, which says how many there are."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, row in rows.items():
-        found.setdefault(name.split(", seed")[0], []).append(row)
-    return {name if len(seeds) == 1 else f"{name}, {len(seeds)} seeds": seeds for name, seeds in found.items()}
+    cells = [
+        [name if len(seeds) == 1 else f"{name}, {len(seeds)} seeds", *figures(seeds)]
+        for name, seeds in by_seed(results["ofde"]["rows"]).items()
+    ]
+    return markdown(HEADER, cells)
 
 
 def ofde_differences(results: Results) -> str:
@@ -127,9 +119,8 @@ def blend(results: Results) -> str:
 
 def biases(results: Results, name: str) -> str:
     """The bias of each seed of a blend; "" of its members."""
-    fitted = results["blend"]["debtags"]["fitted"]
-    found = [value["unseen_bias"] for row, value in fitted.items() if row.split(", seed")[0] == name]
-    return ", ".join(f"{bias:g}" for bias in found)
+    found = by_seed(results["blend"]["debtags"]["fitted"]).get(name, [])
+    return ", ".join(f"{value['unseen_bias']:g}" for value in found)
 
 
 def blend_differences(results: Results) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.pages.tables import Block, Results, markdown, of_seeds, points
+from benchmarks.pages.tables import Block, Results, by_seed, interval, markdown, of_seeds
 from raytagger.tables import percent
 
 XML0 = ("ConSE", "label fusion", "semantic", "XML0", "XML0, equal weights")
@@ -22,11 +22,7 @@ def xml0(results: Results) -> str:
 
 def xml0_sets(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The seeds of each data set."""
-    sets: dict[str, list[dict[str, Any]]] = {}
-    for name, value in found.items():
-        if isinstance(value, dict) and "rows" in value:
-            sets.setdefault(name.split(", seed")[0], []).append(value)
-    return sets
+    return by_seed({name: value for name, value in found.items() if isinstance(value, dict)})
 
 
 def xml0_steps(results: Results) -> str:
@@ -35,8 +31,7 @@ def xml0_steps(results: Results) -> str:
     steps = ("label fusion over ConSE", "semantic over label fusion", "XML0 over semantic")
     rows = []
     for step in steps:
-        values = (found[step]["UR@1"] for found in sets.values())
-        rows.append([step, *(f"{points(v[0])} ({points(v[1])} to {points(v[2])})" for v in values)])
+        rows.append([step, *(interval(found[step]["UR@1"]) for found in sets.values())])
     return markdown(["UR@1", *sets], rows)
 
 
@@ -64,7 +59,7 @@ def doctor_effects(results: Results) -> str:
 
 
 def ends(found: dict[str, float]) -> str:
-    return f"{points(found['value'])} ({points(found['low'])} to {points(found['high'])})"
+    return interval([found["value"], found["low"], found["high"]])
 
 
 BLOCKS: dict[str, Block] = {

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,6 +28,7 @@ class Results:
         return json.loads((self.folder / f"{name}.json").read_text())
 
 
+SEED = re.compile(r"(, seed |-)\d+$")
 FIGURE = re.compile(r"$|[-+]?\d")
 Block: TypeAlias = Callable[[Results], str]
 
@@ -53,6 +54,14 @@ def points(value: float) -> str:
 def interval(found: Sequence[float]) -> str:
     """A difference in points with the ends of its interval: [value, low, high]."""
     return f"{points(found[0])} ({points(found[1])} to {points(found[2])})"
+
+
+def by_seed(rows: Mapping[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of all seeds under one name: `NAME`, `NAME, seed 1`, `NAME-1`."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, row in rows.items():
+        found.setdefault(SEED.sub("", name), []).append(row)
+    return found
 
 
 def three(row: dict[str, Any]) -> str:

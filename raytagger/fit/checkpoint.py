@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 Weights = dict[str, torch.Tensor]
+STATE = "state.json"
 
 
 @dataclass
@@ -64,12 +65,17 @@ def write_checkpoint(
     save_file(weights, folder / "model.safetensors")
     save_file(best, folder / "best.safetensors")
     torch.save(optimizer, folder / "optimizer.pt")
-    (folder / "state.json").write_text(json.dumps(asdict(state), indent=1) + "\n")
+    (folder / STATE).write_text(json.dumps(asdict(state), indent=1) + "\n")
 
 
 def read_state(folder: Path) -> State:
     """The state of a checkpoint."""
-    return State(**json.loads((folder / "state.json").read_text()))
+    return parse_state((folder / STATE).read_text())
+
+
+def parse_state(text: str | bytes) -> State:
+    """The state in the file `STATE` of a checkpoint."""
+    return State(**json.loads(text))
 
 
 def read_weights(folder: Path, name: str = "model") -> Weights:

@@ -21,7 +21,7 @@ from raytagger.causes import own_error
 from raytagger.encoders.transformer import pick_device
 from raytagger.errors import CapacityError, SettingsError
 from raytagger.fit.board import Board, reading
-from raytagger.fit.checkpoint import read_state, read_weights
+from raytagger.fit.checkpoint import STATE, parse_state, read_state, read_weights
 from raytagger.fit.job import FitJob, Place
 from raytagger.fit.loop import Loop
 from raytagger.fit.training import MakeTask, Trained, fetch_inputs
@@ -111,11 +111,13 @@ def _work(config: dict[str, Any]) -> None:
     job, board = config["job"], config["board"]
     if ray.get(board.failed.remote()):
         return
-    kept = ray.train.get_checkpoint()
-    if kept is not None and _ended(kept):
-        return  # before a task is made, which reads the whole corpus through layers that are frozen
     place = _place(job)
     cache = cache_folder() / "training" / config["name"]
+    kept = ray.train.get_checkpoint()
+    if kept is not None and _has_ended(kept):
+        # A task is not made: it would read the whole corpus through the layers that are frozen.
+        _clear(cache, place)
+        return
     try:
         task = config["make_task"](job, place, fetch_inputs(job, place, cache), cache)
     except SettingsError as error:
@@ -139,13 +141,19 @@ def _work(config: dict[str, Any]) -> None:
         with kept.as_directory() as folder:
             loop.restore(Path(folder))
     loop.run()
+    _clear(cache, place)
+
+
+def _has_ended(kept: Checkpoint) -> bool:
+    """By its smallest file: the others may be gigabytes."""
+    assert kept.filesystem is not None, "a checkpoint that Ray gives knows where it lies"
+    with kept.filesystem.open_input_file(f"{kept.path}/{STATE}") as file:
+        return bool(parse_state(file.read()).outcome)
+
+
+def _clear(cache: Path, place: Place) -> None:
     if place.local_rank == 0:
         shutil.rmtree(cache, ignore_errors=True)
-
-
-def _ended(kept: Checkpoint) -> bool:
-    with kept.as_directory() as folder:
-        return bool(read_state(Path(folder)).outcome)
 
 
 def _place(job: FitJob) -> Place:

@@ -100,13 +100,12 @@ def test_progress_is_told(labels_bank, small_slabs):
     assert told == [("label bank", done, 25) for done in (0, 10, 20, 25)]
 
 
-def test_progress_is_told_before_a_slab_is_full(labels_bank, small_slabs, tmp_path, monkeypatch):
-    monkeypatch.setattr(bank, "PIECE_TEXTS", 4)
-    told = []
-    found = labels_bank.embed(TEXTS, "encoder", Counting(), lambda *what: told.append(what))
-    assert told == [("label bank", done, 25) for done in (0, 4, 8, 10, 14, 18, 20, 24, 25)]
-    assert len(parts(tmp_path)) == 3
-    np.testing.assert_array_equal(found.vector_LD, expected(TEXTS))
+def test_progress_is_told_before_a_slab_is_full(labels_bank, tmp_path):
+    texts, told = [f"label {number}" for number in range(300)], []
+    found = labels_bank.embed(texts, "encoder", Counting(), lambda *what: told.append(what))
+    assert told == [("label bank", done, 300) for done in (0, 128, 256, 300)]
+    assert len(parts(tmp_path)) == 1
+    np.testing.assert_array_equal(found.vector_LD, expected(texts))
 
 
 def test_what_is_missing_is_told_each_once_in_order(labels_bank):
