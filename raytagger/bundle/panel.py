@@ -82,13 +82,17 @@ class Panel(NamedTuple):
         others_BC = (odds_MBC * knows_MB1).sum(axis=0) / np.maximum(knows_MB1.sum(axis=0), 1)
         return np.where(knows_MB1, odds_MBC, others_BC)
 
-    def probability(self, candidates: Candidates, fact_BCF: np.ndarray, seen: bool) -> np.ndarray:
-        """float64 (B, C)."""
+    def odds(self, candidates: Candidates, fact_BCF: np.ndarray, seen: bool) -> np.ndarray:
+        """Calibrated log odds, float64 (B, C)."""
         if not seen:
-            return expit(self.unseen.odds(fact_BCF))
+            return self.unseen.odds(fact_BCF)
         label_BC = np.maximum(candidates.label_BC, 0)
         # Labels added after training are unseen, so that each seen one has an offset.
-        return expit(self.curve.odds(self.seen.odds(fact_BCF)) + self.offset_L[label_BC])
+        return self.curve.odds(self.seen.odds(fact_BCF)) + self.offset_L[label_BC]
+
+    def probability(self, candidates: Candidates, fact_BCF: np.ndarray, seen: bool) -> np.ndarray:
+        """float64 (B, C)."""
+        return expit(self.odds(candidates, fact_BCF, seen))
 
     def told(self, chance_BC: np.ndarray) -> np.ndarray:
         """What is shown of ranked chances, of the same shape and in the same order."""

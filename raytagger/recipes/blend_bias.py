@@ -27,7 +27,7 @@ FEWEST_HIDDEN = 300  # pairs of hidden labels among what is shown, by which a cu
 
 
 class Both(NamedTuple):
-    """Validation documents with both populations scored.
+    """Documents with both populations scored.
 
     Attributes:
         seen: candidates among seen labels.
@@ -53,7 +53,9 @@ class Point(NamedTuple):
         recall: R@10 of all labels.
         error: calibration error of hidden labels among the first ten, of what is shown.
         seen_error: the same of seen labels.
-        zsr_D: ZSR@10 of hidden labels, group after group of them, nan for documents without any: float64.
+        zsr: ZSR@10 of hidden labels.
+        found_D: the same of single documents, the other ones with hidden labels too, group after group of labels;
+            nan for documents without any: float64.
         document_D: which document each stands for.
         shown: the curve of `Panel.shown`.
     """
@@ -61,20 +63,26 @@ class Point(NamedTuple):
     bias: float
     ndcg: float | None
     recall: float | None
+    zsr: float | None
     error: float | None
     seen_error: float | None
-    zsr_D: np.ndarray
+    found_D: np.ndarray
     document_D: np.ndarray
     shown: Curve | None = None
 
     @property
-    def zsr(self) -> float | None:
-        """ZSR@10 of hidden labels."""
-        return _defined(metrics.mean_defined(self.zsr_D))
+    def most_error(self) -> float:
+        """The larger of the calibration errors; 0 where both are undefined."""
+        return max(self.error or 0.0, self.seen_error or 0.0)
+
+    @property
+    def documents(self) -> int:
+        """How many documents with hidden labels tell of the gain."""
+        return len(np.unique(self.document_D[np.isfinite(self.found_D)]))
 
     def gains(self, other: Point, seed: int) -> bool:
         """Whether hidden labels are found more often than by another bias, beyond chance."""
-        found = metrics.paired_difference(self.zsr_D, other.zsr_D, self.document_D, seed=seed)
+        found = metrics.paired_difference(self.found_D, other.found_D, self.document_D, seed=seed)
         return found.low > 0
 
     def as_dict(self) -> dict[str, float | None]:
@@ -123,8 +131,9 @@ def bias_curve(
     unseen_J: np.ndarray,
     most_error: float,
     biases: Sequence[float] = BIASES,
+    others: Both | None = None,
 ) -> list[Point]:
-    """What every bias gives, as means over groups of labels that are hidden in turn.
+    """What every bias gives on validation documents, as means over groups of labels that are hidden in turn.
 
     Args:
         both: validation documents.
@@ -132,10 +141,11 @@ def bias_curve(
         unseen_J: other labels that are unseen; they stand in the ranking as they will in use.
         most_error: of hidden labels' probabilities, beyond which a curve is fitted to all that is shown.
         biases: to be tried.
+        others: documents by which more is known of how many hidden labels a bias finds, and nothing else.
     """
     labels = both.gold.shape[1]  # pyright: ignore[reportOptionalSubscript] - scipy's own type
-    ranked = [_Hidden(*_populations(both, group_J, unseen_J, DEPTH), spread(group_J, labels)) for group_J in hidden]
-    return [_point(both.gold, ranked, spread(unseen_J, labels), bias, most_error) for bias in biases]
+    ranked, more = ([_hide(one, group_J, unseen_J) for group_J in hidden] if one else [] for one in (both, others))
+    return [_point(ranked, more, spread(unseen_J, labels), bias, most_error) for bias in biases]
 
 
 def hidden_groups(pseudo_J: np.ndarray, seen_labels: int) -> list[np.ndarray]:
@@ -146,18 +156,20 @@ def hidden_groups(pseudo_J: np.ndarray, seen_labels: int) -> list[np.ndarray]:
 def choose_bias(curve: Sequence[Point], most_error: float, loss: float, seed: int) -> float:
     """The largest bias by which hidden labels gain, at a price that is allowed; 0 where there is none.
 
-    The gain must be beyond the 95 % bootstrap interval. Its price is at most `loss` of the nDCG@5 and of the R@10
-    at bias 0, and at most `most_error` in calibration.
+    The gain must be beyond the 95 % bootstrap interval, on all documents with hidden labels. Its price on
+    validation documents is at most `loss` of the nDCG@5 and of the R@10 at bias 0, and at most `most_error` in
+    calibration, or the error at bias 0 where that is larger already.
     """
     start = curve[0]
     if start.ndcg is None or start.recall is None:
         return 0.0
+    most_error = max(most_error, start.most_error)
     fits = [
         point
         for point in curve
         if (point.ndcg or 0.0) >= start.ndcg - loss
         and (point.recall or 0.0) >= start.recall - loss
-        and max(point.error or 0.0, point.seen_error or 0.0) <= most_error
+        and point.most_error <= most_error
     ]
     best = max(fits, key=lambda point: point.bias, default=start)
     return best.bias if best.gains(start, seed) else 0.0
@@ -169,11 +181,21 @@ def merged(both: Both, hidden_J: np.ndarray, unseen_J: np.ndarray, bias: float, 
 
 
 class _Hidden(NamedTuple):
-    """Rankings of the seen and of the unseen labels when some labels are hidden, bool (L,)."""
+    """Rankings of the seen and of the unseen labels when some are hidden, bool (L,); gold is bool CSR (B, L)."""
 
     seen: Scores
     unseen: Scores
+    gold: sp.csr_matrix
     hidden_L: np.ndarray
+
+    def found(self, scores: Scores) -> np.ndarray:
+        """ZSR@10 of the hidden labels in a ranking, float64 (B,)."""
+        return metrics.zsr_at(scores, self.gold, self.hidden_L, 10)
+
+
+def _hide(both: Both, hidden_J: np.ndarray, unseen_J: np.ndarray) -> _Hidden:
+    labels = both.gold.shape[1]  # pyright: ignore[reportOptionalSubscript] - scipy's own type
+    return _Hidden(*_populations(both, hidden_J, unseen_J, DEPTH), both.gold, spread(hidden_J, labels))
 
 
 def _populations(both: Both, hidden_J: np.ndarray, unseen_J: np.ndarray, k: int) -> tuple[Scores, Scores]:
@@ -191,23 +213,29 @@ def _merged(seen: Scores, unseen: Scores, bias: float, k: int) -> Scores:
 
 
 def _point(
-    gold: sp.csr_matrix, hidden: Sequence[_Hidden], unseen_L: np.ndarray, bias: float, most_error: float
+    hidden: Sequence[_Hidden], others: Sequence[_Hidden], unseen_L: np.ndarray, bias: float, most_error: float
 ) -> Point:
     ndcg, recall, zsr, parts = [], [], [], []
     for one in hidden:
         scores = _merged(one.seen, one.unseen, bias, DEPTH)
-        ndcg.append(metrics.mean_defined(metrics.ndcg_at(scores, gold, 5)))
-        recall.append(metrics.mean_defined(metrics.recall_at(scores, gold, 10)))
-        zsr.append(metrics.zsr_at(scores, gold, one.hidden_L, 10))
-        parts.append(_shown(scores, gold, one.hidden_L, unseen_L))
+        ndcg.append(metrics.mean_defined(metrics.ndcg_at(scores, one.gold, 5)))
+        recall.append(metrics.mean_defined(metrics.recall_at(scores, one.gold, 10)))
+        zsr.append(one.found(scores))
+        parts.append(_shown(scores, one.gold, one.hidden_L, unseen_L))
     pairs = _Shown(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     curve, errors = None, pairs.errors(pairs.chance_P)
     if errors[0] > most_error and pairs.hidden_P.sum() >= FEWEST_HIDDEN:
         curve, errors = pairs.curve(pairs.weight_P > 0), pairs.errors(pairs.held_out())
-    means = (metrics.mean_defined(np.array(values)) for values in (ndcg, recall))
-    ndcg_mean, recall_mean, error, seen_error = map(_defined, (*means, *errors))
-    document_D = np.tile(np.arange(len(hidden[0].seen.label_BK)), len(hidden))
-    return Point(bias, ndcg_mean, recall_mean, error, seen_error, np.concatenate(zsr), document_D, curve)
+    means = (metrics.mean_defined(values) for values in (np.array(ndcg), np.array(recall), np.concatenate(zsr)))
+    figures = map(_defined, (*means, *errors))
+    more = [one.found(_merged(one.seen, one.unseen, bias, DEPTH)) for one in others]
+    document_D = np.concatenate([_documents(zsr, 0), _documents(more, len(zsr[0]))])
+    return Point(bias, *figures, np.concatenate([*zsr, *more]), document_D, curve)
+
+
+def _documents(groups: Sequence[np.ndarray], start: int) -> np.ndarray:
+    """The same documents in every group, numbered from `start`."""
+    return np.tile(np.arange(start, start + len(groups[0])), len(groups)) if groups else np.zeros(0, np.int64)
 
 
 def _defined(value: float) -> float | None:

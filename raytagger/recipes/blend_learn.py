@@ -76,12 +76,14 @@ class _Material(NamedTuple):
         """Labels that are scored as unseen ones, and of which is known which documents have them."""
         return self.unseen_J if self.has_unseen else self.pseudo_J
 
-    def curve(self, both: Both, most_error: float, biases: Sequence[float]) -> list[Point]:
+    def curve(
+        self, both: Both, most_error: float, biases: Sequence[float], others: Both | None = None
+    ) -> list[Point]:
         """What biases give, where these labels stand among the other unseen ones."""
         if self.has_unseen:
             return bias_curve(both, [self.unseen_J], np.zeros(0, np.int64), most_error, biases)
         groups = hidden_groups(self.pseudo_J, len(self.draft.labels) - len(self.unseen_J))
-        return bias_curve(both, groups, self.unseen_J, most_error, biases)
+        return bias_curve(both, groups, self.unseen_J, most_error, biases, others)
 
 
 class _Fit(NamedTuple):
@@ -89,6 +91,7 @@ class _Fit(NamedTuple):
     joined: Joined
     guessed: Guessed
     both: Both
+    others: Both
     spread_M2: np.ndarray
 
 
@@ -133,7 +136,7 @@ def learn(
     fit = _fit_panel(material, tuple(range(len(members))))
     _tell(fit, names, say)
     asked, most = run.blend.unseen_bias, run.blend.most_error
-    curve = material.curve(fit.both, most, sorted({*BIASES, asked or 0.0}))
+    curve = material.curve(fit.both, most, sorted({*BIASES, asked or 0.0}), fit.others)
     measured = fit.guessed.odds_DC is not None
     usual = choose_bias(curve, most, run.blend.seen_loss, run.train.seed) if measured else 0.0
     bias = usual if asked is None else asked
@@ -216,7 +219,8 @@ def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
     panel = Panel(numbers, (), none, NO_CURVE, np.zeros(labels), none)
     rows = np.flatnonzero(chosen.validation_B)
     gold = sp.csr_matrix(chosen.gold[rows])
-    seen = _rows(_candidates(draft, material.slabs, panel, draft.seen_L), rows)
+    every = _candidates(draft, material.slabs, panel, draft.seen_L)
+    seen = _rows(every, rows)
     right_BC = right_pairs(seen, gold)
     panel = panel._replace(curves=member_curves(seen, right_BC))
     words_NV = sp.csr_matrix(sp.vstack([slab.words_BV for slab in material.slabs]))
@@ -228,6 +232,7 @@ def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
     odds_NC = guessed.odds_DC if guessed.odds_DC is not None else guessed.gate.odds(pseudo.fact_DCF)
     panel = panel._replace(seen=joined.gate, curve=joined.curve, offset_L=joined.offset_L, unseen=guessed.gate)
     both = Both(seen, joined.odds_BC, _rows(unseen, rows), odds_NC[rows], gold)
+    others = _others(material, panel, words_NV, every, unseen, odds_NC)
     spread_M2 = np.stack(
         [
             _shares(joined.gate, fact_BCF[pairs.filled_BC], len(numbers), 3),
@@ -235,7 +240,24 @@ def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
         ],
         axis=1,
     )
-    return _Fit(panel, joined, guessed, both, spread_M2)
+    return _Fit(panel, joined, guessed, both, others, spread_M2)
+
+
+def _others(
+    material: _Material,
+    panel: Panel,
+    words_NV: sp.csr_matrix,
+    every: Candidates,
+    unseen: Candidates,
+    odds_NC: np.ndarray,
+) -> Both:
+    """Training documents with a pseudo-unseen label: members learnt their seen labels, so they tell no price."""
+    gold = material.chosen.gold
+    has_N = np.asarray(gold[:, material.pseudo_J].sum(axis=1)).ravel() > 0
+    rows = np.flatnonzero(has_N & ~material.chosen.validation_B)
+    seen = _rows(every, rows)
+    odds_BC = panel.odds(seen, material.draft.facts(panel, seen, sp.csr_matrix(words_NV[rows]), True), True)
+    return Both(seen, odds_BC, _rows(unseen, rows), odds_NC[rows], sp.csr_matrix(gold[rows]))
 
 
 def _pseudo(material: _Material, panel: Panel, words_NV: sp.csr_matrix) -> tuple[Candidates, Pseudo]:
@@ -359,6 +381,7 @@ def _facts(
         "members": members,
         "unseen_bias": bias,
         "curve": [point.as_dict() for point in curve],
+        "gain_documents": curve[0].documents,
         "shown": "as ranked" if fit.panel.shown is None else "calibrated anew",
         "joined": {"way": _named(fit.joined.way, draft.names), "nDCG@5": _all_named(fit.joined.ndcg, draft.names)},
         "guessed": {"way": _named(fit.guessed.way, draft.names), "hit": _all_named(fit.guessed.hit, draft.names)},

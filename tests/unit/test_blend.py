@@ -137,6 +137,11 @@ def test_a_blend_is_not_worse_than_its_best_member(tagger):
     assert tagger.manifest["calibrated"]
 
 
+def test_training_documents_with_hidden_labels_tell_of_the_gain_of_a_bias(tagger):
+    assert tagger.manifest["pseudo_unseen"] > 0
+    assert tagger.manifest["gain_documents"] > sum(one.get("split") == "val" for one in lines_of("docs.jsonl"))
+
+
 def test_scores_are_probabilities_that_fall(tagger):
     found = tagger.tag(TEXTS, 70)
     filled_BK = found.label_BK != PAD
@@ -370,6 +375,7 @@ def test_unseen_labels_of_validation_documents_are_judged_themselves(tmp_path):
     tagger = opened(tmp_path / "out")
     assert tagger.manifest["judged_by"] == "unseen labels of validation documents"
     assert tagger.manifest["pseudo_unseen"] == 0
+    assert 0 < tagger.manifest["gain_documents"] <= sum(one.get("split") == "val" for one in documents)
     assert tagger.manifest["calibrated"]
     assert any("unseen labels" in line and "by which these are judged" in line for line in said)
     test = [one for one in documents if one.get("split") == "test"]

@@ -225,6 +225,20 @@ def test_a_bias_finds_more_hidden_labels():
     assert zsr[-1] > zsr[0] + 0.1
 
 
+def test_other_documents_tell_of_a_gain_and_of_no_price():
+    few, pseudo_J = both_of(np.random.default_rng(4), documents=12)
+    many, _ = both_of(np.random.default_rng(5), documents=200)
+    given = (hidden_groups(pseudo_J, LABELS), np.zeros(0, np.int64), 0.5)
+    alone, told, both = bias_curve(few, *given), bias_curve(few, *given, others=many), bias_curve(many, *given)
+    for one, other, more in zip(alone, told, both, strict=True):
+        assert other[:6] == one[:6]
+        np.testing.assert_array_equal(other.found_D, np.concatenate([one.found_D, more.found_D]))
+        assert set(one.document_D[np.isfinite(one.found_D)]) <= set(range(12))
+        assert other.documents == one.documents + more.documents
+    assert choose_bias(alone[:8], 0.5, 0.5, 0) == 0.0
+    assert choose_bias(told[:8], 0.5, 0.5, 0) == BIASES[7]
+
+
 def test_the_ranking_of_a_bias_is_the_slow_one():
     both, _ = both_of(np.random.default_rng(1), documents=10)
     hidden, bias = [1, 4], 0.5
@@ -241,8 +255,8 @@ def test_the_ranking_of_a_bias_is_the_slow_one():
 
 def point_of(bias, ndcg, recall, zsr, error, documents=400):
     """A point of a curve; a share `zsr` of the documents has its hidden label found."""
-    zsr_D = (np.arange(documents) < zsr * documents).astype(float)
-    return Point(bias, ndcg, recall, error, 0.0, zsr_D, np.arange(documents))
+    found_D = (np.arange(documents) < zsr * documents).astype(float)
+    return Point(bias, ndcg, recall, zsr, error, 0.0, found_D, np.arange(documents))
 
 
 def test_the_largest_bias_within_all_limits_is_chosen():
@@ -258,6 +272,15 @@ def test_the_largest_bias_within_all_limits_is_chosen():
     assert choose_bias(curve, 0.05, 0.001, 0) == 0.0
     assert choose_bias([*curve[:3], curve[3]._replace(error=0.01, seen_error=0.2)], 0.1, 0.05, 0) == 0.4
     assert choose_bias([*curve[:3], curve[3]._replace(recall=0.64)], 0.1, 0.05, 0) == 0.4
+
+
+def test_an_error_that_is_there_without_a_bias_forbids_none():
+    curve = [
+        point_of(0.0, 0.5, 0.7, 0.1, 0.12),
+        point_of(0.4, 0.499, 0.7, 0.3, 0.1),
+        point_of(0.6, 0.498, 0.7, 0.4, 0.2),
+    ]
+    assert choose_bias(curve, 0.06, 0.01, 0) == 0.4
 
 
 @pytest.mark.parametrize(("zsr", "bias"), [(0.1, 0.0), (0.1025, 0.0), (0.13, 0.5)])
