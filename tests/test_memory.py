@@ -3,8 +3,6 @@
 The memory's end is injected where it would come from: in a pass through the module, as PyTorch's own error.
 """
 
-import time
-
 import pytest
 import torch
 import torch.distributed
@@ -14,7 +12,7 @@ from raytagger.errors import CapacityError
 from raytagger.fit.checkpoint import trained_weights
 from raytagger.fit.inputs import Inputs
 from raytagger.fit.job import FitJob, Place
-from raytagger.fit.loop import Loop
+from raytagger.fit.loop import Clocks, Loop
 from raytagger.fit.onesided import OneSidedTask
 from raytagger.progress import silent, unsaid
 from raytagger.recipes.prepare import prepare, read_run_labels
@@ -54,7 +52,7 @@ class ShortTask(OneSidedTask):
 def train(job, place, inputs, cache, **short):
     task = ShortTask(job, place, inputs, cache, **short)
     said = []
-    loop = Loop(task, job.train, place, lambda figures, write: None, silent, said.append, time.perf_counter())
+    loop = Loop(task, job.train, place, lambda figures, write: None, silent, said.append, Clocks.now())
     return loop.run(), trained_weights(task.module), said
 
 

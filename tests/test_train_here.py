@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -29,20 +30,26 @@ def encoder(tmp_path_factory):
 
 
 def test_an_interrupted_training_goes_on_and_changes_nothing(encoder, tmp_path):
-    run = tiny_run(encoder, str(tmp_path / "bundle"), **UNGUARDED)
+    run = tiny_run(encoder, str(tmp_path / "bundle"), frozen_layers=1, **UNGUARDED)
     made = prepare(run, Store(), read_run_labels(run, Store()), silent, unsaid)
     job = FitJob(made.uri, run.encoder, run.train, run.storage, False, True)
-    undisturbed = train_here(job, make_task, str(tmp_path / "undisturbed"), silent, unsaid)
+    stages, before = list[str](), time.process_time()
+    uri = str(tmp_path / "undisturbed")
+    undisturbed = train_here(job, make_task, uri, lambda stage, done, total=None: stages.append(stage), unsaid)
+    assert undisturbed.state.cpu_s <= time.process_time() - before, "work before the training counts as its own"
+    kept = ["documents through the frozen layers", "labels through the frozen layers"]
+    assert list(dict.fromkeys(stages)) == [*kept, "documents before training", "training"]
     assert undisturbed.state.best_step  # not the weights that it began with
-    uri, steps = str(tmp_path / "interrupted"), list[int]()
+    uri, told = str(tmp_path / "interrupted"), list[tuple[str, int]]()
 
     def interrupt(stage, done, total=None):
-        if done == 6:
+        if stage == "training" and done == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_here(job, make_task, uri, interrupt, unsaid)
-    resumed = train_here(job, make_task, uri, lambda stage, done, total=None: steps.append(done), unsaid)
+    resumed = train_here(job, make_task, uri, lambda stage, done, total=None: told.append((stage, done)), unsaid)
+    steps = [done for stage, done in told if stage == "training"]
     assert steps == [5, 6, 7, 8], "steps before the last checkpoint were taken again"
     for name, value in undisturbed.weights.items():
         torch.testing.assert_close(resumed.weights[name], value, rtol=0, atol=1e-6)

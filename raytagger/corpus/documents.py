@@ -22,7 +22,7 @@ from raytagger.corpus.roles import Roles
 from raytagger.corpus.rows import STRINGS, RawChunk, Request
 from raytagger.corpus.splits import refuse_missing
 from raytagger.corpus.unique import FirstOfEachId
-from raytagger.errors import CorpusError
+from raytagger.errors import CorpusError, SettingsError
 from raytagger.schema import REJECT_SCHEMA, BoolArray
 from raytagger.settings import SourceSettings
 from raytagger.store import FileEntry, Store
@@ -122,8 +122,16 @@ def check_training_splits(store: Store, source: SourceSettings) -> None:
     """Looks for the splits that a run names itself; without a `val`, validation documents are drawn.
 
     Raises:
+        SettingsError: both are the same one.
         CorpusError: one is not there; and as `read_file`.
     """
+    train, validation = source.train_split, source.validation_split
+    if same_split(train, validation) or same_split(validation, train):
+        raise SettingsError(
+            "source.train_split and source.validation_split are the same, so that every figure would be too good",
+            got=f"{train} and {validation}",
+            expected="two splits; where no document has the split val, a share of the training documents is drawn",
+        )
     named = {role: getattr(source, role) for role in ("train_split", "validation_split")}
     own = {role: name for role, name in named.items() if name != getattr(SourceSettings, role)}
     there = find_splits(store, source, own.values())

@@ -13,12 +13,15 @@ from raytagger.encoders.batches import length_batches
 from raytagger.encoders.transformer import batch_budget
 from raytagger.fit.inputs import Ragged
 from raytagger.fit.job import Place
+from raytagger.progress import Progress
 
 POLL_S = 0.2
 Fill = Callable[[np.ndarray], np.ndarray]
 
 
-def keep_activations(fill: Fill, rows: Ragged, needed: np.ndarray, width: int, path: Path, place: Place) -> Ragged:
+def keep_activations(
+    fill: Fill, rows: Ragged, needed: np.ndarray, width: int, path: Path, place: Place, progress: Progress
+) -> Ragged:
     """Hidden states of texts, (T, D) a row in float16, in a file that all workers of a node fill and share.
 
     The file is kept for later attempts of the same run. Rows that are not needed are never computed, and take no
@@ -31,16 +34,21 @@ def keep_activations(fill: Fill, rows: Ragged, needed: np.ndarray, width: int, p
         width: D.
         path: the file.
         place: this worker; each fills its share.
+        progress: told of this share; the stage is named by the file.
     """
     shape = (int(rows.offset[-1]), width)
     own = needed[place.local_rank :: place.local_workers]
     own = own[rows.length[own] > 0]
 
     def write(hidden_FD: np.memmap) -> None:
+        stage, done = f"{path.stem} through the frozen layers", 0
         for batch in length_batches(rows.length[own], batch_budget(place.device)):
+            progress(stage, done, len(own))
             for row, values in zip(own[batch], fill(own[batch]), strict=True):
                 start, stop = rows.offset[row], rows.offset[row + 1]
                 hidden_FD[start:stop] = values[: stop - start]
+            done += len(batch)
+        progress(stage, done, len(own))
 
     return Ragged(share_file(write, shape, path, place), rows.offset)
 

@@ -20,7 +20,7 @@ from raytagger.encoders.transformer import pick_device
 from raytagger.errors import CapacityError
 from raytagger.fit.checkpoint import read_state, read_weights
 from raytagger.fit.job import FitJob, Place
-from raytagger.fit.loop import Loop
+from raytagger.fit.loop import Clocks, Loop
 from raytagger.fit.training import MakeTask, Trained, fetch_inputs
 from raytagger.progress import Progress
 from raytagger.store import Store, join
@@ -46,7 +46,7 @@ def train_here(
         SettingsError: about the settings, by the task.
         CapacityError: the loss is not finite, or a document does not fit the memory.
     """
-    started, kept = time.perf_counter(), Checkpoints(Store(job.storage), uri)
+    started, kept = Clocks.now(), Checkpoints(Store(job.storage), uri)
     wanted = job.encoder.device
     place = Place(device="cpu" if wanted == "auto" else pick_device(wanted))  # as a worker without a GPU
     cache = cache_folder() / "training" / uri.rstrip("/").rsplit("/", 1)[-1]
@@ -54,7 +54,7 @@ def train_here(
         folder = kept.fetch(Path(temporary))
         if folder is None or not read_state(folder).outcome:
             loop = Loop(
-                make_task(job, place, fetch_inputs(job, place, cache), cache),
+                make_task(job, place, fetch_inputs(job, place, cache), cache, progress),
                 job.train,
                 place,
                 kept.report,

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed
@@ -85,6 +85,18 @@ class Report(Protocol):
         ...
 
 
+class Clocks(NamedTuple):
+    """Seconds of wall time, and CPU seconds of this process."""
+
+    wall_s: float
+    cpu_s: float
+
+    @classmethod
+    def now(cls) -> Clocks:
+        """As they stand."""
+        return cls(time.perf_counter(), time.process_time())
+
+
 class Loop:
     """Trains a task to its end, from a checkpoint's folder where there is one."""
 
@@ -96,7 +108,7 @@ class Loop:
         report: Report,
         progress: Progress,
         say: Callable[[str], None],
-        started: float,
+        started: Clocks,
     ) -> None:
         self._task, self._train, self._place = task, train, place
         self._report, self._progress, self._say = report, progress, say
@@ -107,7 +119,7 @@ class Loop:
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._half is torch.float16)
         self.state, self._best = State(), self._start
         self._loss_sum, self._loss_steps = 0.0, 0
-        self._clock, self._cpu = started, 0.0  # what came before the loop counts as well
+        self._clock, self._cpu = started  # making the task counts as well
 
     def restore(self, folder: Path) -> None:
         """Takes up a checkpoint."""

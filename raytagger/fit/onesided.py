@@ -26,6 +26,7 @@ from raytagger.fit.inputs import Inputs, Ragged
 from raytagger.fit.job import FitJob, Place
 from raytagger.objectives.ofde import LabelSide, OneSided, Step, Task, split_labels, twin_matrix
 from raytagger.objectives.projection import LabelProjection
+from raytagger.progress import Progress, silent
 from raytagger.schema import FloatArray
 from raytagger.store import Store
 
@@ -41,7 +42,7 @@ class OneSidedTask:
         texts: the batches of label texts, None where λ is 0.
     """
 
-    def __init__(self, job: FitJob, place: Place, inputs: Inputs, cache: Path) -> None:
+    def __init__(self, job: FitJob, place: Place, inputs: Inputs, cache: Path, progress: Progress = silent) -> None:
         self.job, self.place, self.inputs = job, place, inputs
         self.encoder, self.module = build_module(job, place, inputs)
         self._encoder, self._projection = self.module.encoder, self.module.projection
@@ -63,8 +64,8 @@ class OneSidedTask:
             size, seed = train.batch_size, train.seed + 1
             self.texts = make_batches(len(auxiliary_A), size, place.workers, seed, or_none=True)
         self._rows = inputs.documents, inputs.labels
-        self._keep_lower(cache)
-        self._anchor_ND = self._keep_anchor(cache) if len(choose_anchor(job, inputs)) else None
+        self._keep_lower(cache, progress)
+        self._anchor_ND = self._keep_anchor(cache, progress) if len(choose_anchor(job, inputs)) else None
 
     @property
     def steps_an_epoch(self) -> int:
@@ -181,15 +182,18 @@ class OneSidedTask:
             result[rank :: self.place.workers] = part
         return result
 
-    def _encode_own(self, rows: np.ndarray) -> FloatArray:
+    def _encode_own(self, rows: np.ndarray, progress: Progress = silent) -> FloatArray:
         was_training = self._encoder.training
         self._encoder.eval()
         width = len(self._projection.bias)
-        doc_BD = np.zeros((len(rows), width), np.float32)
+        doc_BD, done = np.zeros((len(rows), width), np.float32), 0
         with torch.inference_mode():
             for batch in length_batches(self._rows[0].length[rows], batch_budget(self.place.device)):
+                progress("documents before training", done, len(rows))
                 vectors = self._encoder(self._batch(self._rows[0], rows[batch])).float()
                 doc_BD[batch] = F.normalize(vectors, dim=1).cpu().numpy()
+                done += len(batch)
+        progress("documents before training", done, len(rows))
         self._encoder.train(was_training)
         return doc_BD.astype(np.float16).astype(np.float32)
 
@@ -200,7 +204,7 @@ class OneSidedTask:
         """The training documents that some step reads."""
         return self.inputs.train_N[_taken(self.documents, self.wanted_steps)]
 
-    def _keep_lower(self, cache: Path) -> None:
+    def _keep_lower(self, cache: Path, progress: Progress) -> None:
         """Puts what the frozen layers make of the texts in the place of their token ids."""
         if not self._encoder.frozen_layers:
             return
@@ -213,16 +217,17 @@ class OneSidedTask:
             def fill(wanted: np.ndarray, rows: Ragged = rows) -> np.ndarray:
                 return self._encoder.lower(self._batch(rows, wanted)).half().cpu().numpy()
 
-            kept.append(keep_activations(fill, rows, needed, width, cache / f"{name}.bin", self.place))
+            path = cache / f"{name}.bin"
+            kept.append(keep_activations(fill, rows, needed, width, path, self.place, progress))
         self._rows = kept[0], kept[1]
 
-    def _keep_anchor(self, cache: Path) -> np.memmap:
+    def _keep_anchor(self, cache: Path, progress: Progress) -> np.memmap:
         """Every training document by the encoder as it is before training, (N, D) float16, unit rows."""
         used, place = self._used(), self.place
         own = used[place.local_rank :: place.local_workers]
 
         def write(anchor_ND: np.memmap) -> None:
-            anchor_ND[own] = self._encode_own(own)
+            anchor_ND[own] = self._encode_own(own, progress)
 
         shape = (len(self.inputs.documents), len(self._projection.bias))
         return share_file(write, shape, cache / "anchor.bin", place)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from raytagger.errors import CapacityError, SettingsError
 from raytagger.fit.board import Board, reading
 from raytagger.fit.checkpoint import STATE, parse_state, read_state, read_weights
 from raytagger.fit.job import FitJob, Place
-from raytagger.fit.loop import Loop
+from raytagger.fit.loop import Clocks, Loop
 from raytagger.fit.training import MakeTask, Trained, fetch_inputs
 from raytagger.progress import Progress, silent, unsaid
 from raytagger.settings import ClusterSettings
@@ -107,7 +106,7 @@ def _failed(error: Exception) -> CapacityError:
 
 def _work(config: dict[str, Any]) -> None:
     """What every worker of Ray Train runs."""
-    started = time.perf_counter()
+    started = Clocks.now()
     job, board = config["job"], config["board"]
     if ray.get(board.failed.remote()):
         return
@@ -118,22 +117,23 @@ def _work(config: dict[str, Any]) -> None:
         # A task is not made: it would read the whole corpus through the layers that are frozen.
         _clear(cache, place)
         return
-    try:
-        task = config["make_task"](job, place, fetch_inputs(job, place, cache), cache)
-    except SettingsError as error:
-        ray.get(board.write.remote("failure", error))
-        raise  # or the other workers would wait for this one; the next attempt ends at once
     first = place.rank == 0
 
     def tell(stage: str, done: int, total: int | None = None) -> None:
         board.write.remote("progress", stage, done, total)
 
+    progress = tell if first else silent
+    try:
+        task = config["make_task"](job, place, fetch_inputs(job, place, cache), cache, progress)
+    except SettingsError as error:
+        ray.get(board.write.remote("failure", error))
+        raise  # or the other workers would wait for this one; the next attempt ends at once
     loop = Loop(
         task,
         job.train,
         place,
         _report,
-        tell if first else silent,
+        progress,
         (lambda line: board.write.remote("say", line)) if first else unsaid,
         started,
     )

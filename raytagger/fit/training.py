@@ -13,9 +13,10 @@ from raytagger.fit.checkpoint import State, Weights
 from raytagger.fit.inputs import Inputs
 from raytagger.fit.job import FitJob, Place
 from raytagger.fit.loop import Task
+from raytagger.progress import Progress
 from raytagger.store import Store, is_s3, join
 
-MakeTask = Callable[[FitJob, Place, Inputs, Path], Task]
+MakeTask = Callable[[FitJob, Place, Inputs, Path, Progress], Task]
 
 
 @dataclass(frozen=True)

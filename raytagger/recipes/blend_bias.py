@@ -80,10 +80,10 @@ class Point(NamedTuple):
         """How many documents with hidden labels tell of the gain."""
         return len(np.unique(self.document_D[np.isfinite(self.found_D)]))
 
-    def gains(self, other: Point, seed: int) -> bool:
-        """Whether hidden labels are found more often than by another bias, beyond chance."""
+    def gains(self, other: Point, price: float, seed: int) -> bool:
+        """Whether more hidden labels are found than by another bias: beyond chance, and more than it costs."""
         found = metrics.paired_difference(self.found_D, other.found_D, self.document_D, seed=seed)
-        return found.low > 0
+        return found.low > 0 and found.value > price
 
     def as_dict(self) -> dict[str, float | None]:
         """For the manifest."""
@@ -156,23 +156,19 @@ def hidden_groups(pseudo_J: np.ndarray, seen_labels: int) -> list[np.ndarray]:
 def choose_bias(curve: Sequence[Point], most_error: float, loss: float, seed: int) -> float:
     """The largest bias by which hidden labels gain, at a price that is allowed; 0 where there is none.
 
-    The gain must be beyond the 95 % bootstrap interval, on all documents with hidden labels. Its price on
-    validation documents is at most `loss` of the nDCG@5 and of the R@10 at bias 0, and at most `most_error` in
-    calibration, or the error at bias 0 where that is larger already.
+    Its price is what nDCG@5 or R@10 loses on validation documents, whichever loses more: at most `loss`. The gain
+    in ZSR@10, on all documents with hidden labels, must be beyond the 95 % bootstrap interval and more than the
+    price. Calibration errors are at most `most_error`, or that of bias 0 where it is larger already.
     """
     start = curve[0]
     if start.ndcg is None or start.recall is None:
         return 0.0
     most_error = max(most_error, start.most_error)
-    fits = [
-        point
-        for point in curve
-        if (point.ndcg or 0.0) >= start.ndcg - loss
-        and (point.recall or 0.0) >= start.recall - loss
-        and point.most_error <= most_error
-    ]
-    best = max(fits, key=lambda point: point.bias, default=start)
-    return best.bias if best.gains(start, seed) else 0.0
+    for point in sorted(curve, key=lambda point: -point.bias):
+        price = max(start.ndcg - (point.ndcg or 0.0), start.recall - (point.recall or 0.0))
+        if price <= loss and point.most_error <= most_error and point.gains(start, price, seed):
+            return point.bias
+    return 0.0
 
 
 def merged(both: Both, hidden_J: np.ndarray, unseen_J: np.ndarray, bias: float, k: int) -> Scores:

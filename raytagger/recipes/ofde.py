@@ -102,9 +102,9 @@ def _job(run: FitRun, prepared: Prepared) -> FitJob:
     return FitJob(absolute(prepared.uri), encoder, run.train, run.storage, *switches)
 
 
-def make_task(job: FitJob, place: Place, inputs: Inputs, cache: Path) -> OneSidedTask:
+def make_task(job: FitJob, place: Place, inputs: Inputs, cache: Path, progress: Progress) -> OneSidedTask:
     """What every worker of the training makes."""
-    return OneSidedTask(job, place, inputs, cache)
+    return OneSidedTask(job, place, inputs, cache, progress)
 
 
 def _check(run: FitRun) -> None:

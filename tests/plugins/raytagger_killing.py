@@ -30,18 +30,18 @@ class MakeDying:
     die_at: tuple[int, ...]
     markers: str
 
-    def __call__(self, job, place, inputs, cache) -> DyingTask:
+    def __call__(self, job, place, inputs, cache, progress) -> DyingTask:
         marker = Path(self.markers) / "refused"
         if place.rank == 1 and not marker.exists():
             marker.touch()
             raise CapacityError("this machine is full")
-        task = DyingTask(job, place, inputs, cache)
+        task = DyingTask(job, place, inputs, cache, progress)
         task.die_at, task.markers = self.die_at, Path(self.markers)
         return task
 
 
-def make_wrong(job, place, inputs, cache) -> OneSidedTask:
+def make_wrong(job, place, inputs, cache, progress) -> OneSidedTask:
     """As `raytagger.recipes.ofde.make_task`, for a machine of which a setting is wrong while the other is fine."""
     if place.rank == 1:
         raise SettingsError("train.frozen_layers", got=7, expected="at most 2")
-    return OneSidedTask(job, place, inputs, cache)
+    return OneSidedTask(job, place, inputs, cache, progress)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 import shutil
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from raytagger.fit.estimate import Estimate, planned_steps
 from raytagger.fit.guard import Measured, choose_mixture, measure, mix, spread
 from raytagger.fit.inputs import Inputs, Ragged, hide_labels, part_documents
 from raytagger.fit.job import FitJob, Place
-from raytagger.fit.loop import Loop
+from raytagger.fit.loop import Clocks, Loop
 from raytagger.fit.onesided import OneSidedTask, build_module, project
 from raytagger.fit.schedule import rate_share
 from raytagger.progress import silent, unsaid
@@ -213,7 +212,7 @@ def make_loop(encoder, tmp_path_factory):
         prepared = prepare(run, store, read_run_labels(run, store), silent, unsaid)
         job = FitJob(prepared.uri, run.encoder, run.train, run.storage, False, True)
         task = OneSidedTask(job, Place(), prepared.inputs, tmp_path_factory.mktemp("cache"))
-        return Loop(task, run.train, Place(), report, silent, say, time.perf_counter()), task
+        return Loop(task, run.train, Place(), report, silent, say, Clocks.now()), task
 
     return make
 

@@ -323,6 +323,16 @@ def test_a_split_that_a_fit_names_must_be_there(make_run, tmp_path, role):
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.parametrize(("train", "validation"), [("train", "train"), ("Val", "val"), ("val", "dev")])
+def test_validation_documents_are_not_those_for_training(make_run, tmp_path, train, validation):
+    run = make_run(rows_of(splits=("train", "val")), train_split=train, validation_split=validation)
+    with pytest.raises(
+        SettingsError, match=rf"train_split and source.validation_split.*; got '{train} and {validation}'"
+    ):
+        fit(run)
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_gold_labels_of_which_none_is_known_are_an_error(make_run, tmp_path):
     rows = [{**row, "labels": [f"{row['labels'][0]} "[::-1]]} for row in rows_of(splits=("train", "test"))]
     with pytest.raises(CorpusError, match="no gold label is in the label set"):
