@@ -24,7 +24,7 @@ from raytagger.corpus import read_labels
 from raytagger.encoders.locate import locate
 from raytagger.fit.inputs import Inputs
 from raytagger.fit.job import FitJob, Place
-from raytagger.fit.loop import Loop
+from raytagger.fit.loop import Clocks, Loop
 from raytagger.fit.onesided import OneSidedTask
 from raytagger.progress import silent, unsaid
 from raytagger.recipes.prepare import prepare
@@ -81,7 +81,7 @@ def make_loop(encoder: EncoderSettings, train: TrainSettings, inputs: Inputs) ->
     """Our loop in this process."""
     job = FitJob("", encoder, train, StorageSettings(), False, True)
     task = OneSidedTask(job, Place(), inputs, Path(tempfile.mkdtemp()))
-    loop = Loop(task, train, Place(), lambda figures, write: None, silent, unsaid, time.perf_counter())
+    loop = Loop(task, train, Place(), lambda figures, write: None, silent, unsaid, Clocks.now())
     loop.state.steps = 10_000
     return loop
 

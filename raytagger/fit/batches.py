@@ -80,6 +80,11 @@ def make_batches(rows: int, size: int, workers: int, seed: int, or_none: bool = 
     return Batches(rows, size, workers, seed)
 
 
+def sharing_evenly(size: int, most: int) -> int:
+    """The largest number of workers, `most` or fewer and one at least, that share a batch of `size` evenly."""
+    return max((workers for workers in range(1, most + 1) if size % workers == 0), default=1)
+
+
 @lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, rows: int) -> Rows:
     return np.random.default_rng([seed, epoch, rows]).permutation(rows)

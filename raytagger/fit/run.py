@@ -19,6 +19,7 @@ from raytagger.cache import cache_folder
 from raytagger.causes import own_error
 from raytagger.encoders.transformer import pick_device
 from raytagger.errors import CapacityError, SettingsError
+from raytagger.fit.batches import sharing_evenly
 from raytagger.fit.board import Board, reading
 from raytagger.fit.checkpoint import STATE, parse_state, read_state, read_weights
 from raytagger.fit.job import FitJob, Place
@@ -55,7 +56,7 @@ def train(
         SettingsError: what the workers raised about the settings.
         CapacityError: training failed more often than it is tried again.
     """
-    workers = count_workers(cluster)
+    workers = count_workers(cluster, job.train.batch_size)
     board = Board.remote()
     folder, name = uri.rsplit("/", 1)
     filesystem, path = Store(job.storage).arrow(folder)
@@ -85,14 +86,16 @@ def train(
         return Trained(read_weights(Path(kept)), read_state(Path(kept)), workers)
 
 
-def count_workers(cluster: ClusterSettings) -> int:
-    """`cluster.workers`, else one a GPU, or one a CPU that there really is."""
-    total = ray.cluster_resources()
+def count_workers(cluster: ClusterSettings, batch_size: int) -> int:
+    """`cluster.workers`, else one a GPU or a CPU that the cluster has now, as many as share a step evenly."""
     if cluster.workers:
         return cluster.workers
-    if cluster.use_gpu:
-        return max(int(total.get("GPU", 0)), 1)
-    return max(int(min(total.get("CPU", 1), os.cpu_count() or 1)), 1)
+    total = ray.cluster_resources()
+    there = int(total.get("GPU" if cluster.use_gpu else "CPU", 0))
+    if not cluster.use_gpu and sum(node["Alive"] for node in ray.nodes()) == 1:
+        # Logical CPUs may be more than there are; workers beyond the real ones would only crowd each other.
+        there = min(there, os.cpu_count() or 1)
+    return sharing_evenly(batch_size, there)
 
 
 def _failed(error: Exception) -> CapacityError:

@@ -223,10 +223,11 @@ def _point(
     if errors[0] > most_error and pairs.hidden_P.sum() >= FEWEST_HIDDEN:
         curve, errors = pairs.curve(pairs.weight_P > 0), pairs.errors(pairs.held_out())
     means = (metrics.mean_defined(values) for values in (np.array(ndcg), np.array(recall), np.concatenate(zsr)))
-    figures = map(_defined, (*means, *errors))
+    ndcg_mean, recall_mean, zsr_mean, error, seen_error = map(_defined, (*means, *errors))
     more = [one.found(_merged(one.seen, one.unseen, bias, DEPTH)) for one in others]
     document_D = np.concatenate([_documents(zsr, 0), _documents(more, len(zsr[0]))])
-    return Point(bias, *figures, np.concatenate([*zsr, *more]), document_D, curve)
+    found_D = np.concatenate([*zsr, *more])
+    return Point(bias, ndcg_mean, recall_mean, zsr_mean, error, seen_error, found_D, document_D, curve)
 
 
 def _documents(groups: Sequence[np.ndarray], start: int) -> np.ndarray:

@@ -85,7 +85,7 @@ def _workers(run: FitRun) -> int:
         return 1
     from raytagger.fit.run import count_workers
 
-    return count_workers(run.cluster)
+    return count_workers(run.cluster, run.train.batch_size)
 
 
 def _key(run: FitRun, prepared: Prepared) -> str:

@@ -9,6 +9,13 @@ from tests.head import joined_node, running_head
 from tests.processes import command_of, descendants, start, wait_until
 
 DOCUMENTS = 64
+COUNT = """
+import ray
+from raytagger.fit.run import count_workers
+from raytagger.settings import ClusterSettings
+ray.init(log_to_driver=False)
+print(*(count_workers(ClusterSettings(), size) for size in (60, 64)))
+"""
 
 
 def test_workers_come_with_the_machines(faulty, fault_gate, tmp_path, monkeypatch):
@@ -21,8 +28,11 @@ def test_workers_come_with_the_machines(faulty, fault_gate, tmp_path, monkeypatc
     monkeypatch.setenv("RAYTAGGER_FAULT_GATE", str(fault_gate))  # for the workers of both nodes
     with running_head(cpus=0) as head:
         process = start(["-m", "raytagger.cli", *words], RAY_ADDRESS=head.address)
-        with joined_node(head, cpus=2):
+        with joined_node(head, cpus=3):
             wait_until(lambda: len(taggers()) >= 2, process=process)
+            counting = start(["-c", COUNT], RAY_ADDRESS=head.address)
+            counted, _ = counting.communicate(timeout=600)
+            assert counted.split() == ["3", "2"], "workers of a training whose step has 60 and 64 documents"
             fault_gate.unlink()
             _, error = process.communicate(timeout=1200)
     assert process.returncode == 0, error

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytagger.errors import CapacityError, CorpusError, SettingsError
-from raytagger.fit.batches import make_batches
+from raytagger.fit.batches import make_batches, sharing_evenly
 from raytagger.fit.checkpoint import read_state, read_weights, trained_weights
 from raytagger.fit.estimate import Estimate, planned_steps
 from raytagger.fit.guard import Measured, choose_mixture, measure, mix, spread
@@ -59,6 +59,11 @@ def test_of_fewer_rows_than_workers_each_is_read_by_one(rows, workers):
 def test_a_batch_that_workers_cannot_share_is_refused():
     with pytest.raises(SettingsError, match="multiple of 3"):
         make_batches(100, 16, 3, 0)
+
+
+@pytest.mark.parametrize(("size", "most", "workers"), [(64, 2, 2), (64, 3, 2), (64, 12, 8), (7, 6, 1), (64, 0, 1)])
+def test_workers_that_are_not_named_share_a_batch_evenly(size, most, workers):
+    assert sharing_evenly(size, most) == workers
 
 
 def test_the_rate_is_that_of_transformers():
