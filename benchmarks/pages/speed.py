@@ -85,6 +85,23 @@ def stream(results: Results) -> str:
     return markdown(["turn", "the stream, documents/s", "the bare loop, documents/s", "ratio"], rows)
 
 
+def dense_index(results: Results) -> str:
+    found = results["dense_index"]
+    rows = [
+        [
+            f"{int(size):,}",
+            *(f"{row[kind]['cpu_us']:,.0f}" for kind in ("exact", "hnsw")),
+            *(f"{row[kind]['single_us']:,.0f}" for kind in ("exact", "hnsw")),
+            percent(row["exact"]["cpu_us"] / found["encode_us"]),
+            percent(row["recall@10"]),
+            f"{row['build_cpu_s']:.0f}",
+        ]
+        for size, row in found["rows"].items()
+    ]
+    header = ["exact, CPU µs a document", "HNSW", "exact, one document, µs", "HNSW", "exact, % of encoding"]
+    return markdown(["labels", *header, "found by HNSW, %", "building, CPU s"], rows)
+
+
 def small_work(results: Results) -> str:
     """Wall seconds, medians with the least and the most."""
     rows = []
@@ -170,6 +187,7 @@ BLOCKS: dict[str, Block] = {
     "text_to_tags": text_to_tags,
     "train_step": train_step,
     "stream": stream,
+    "dense_index": dense_index,
     "small_work": small_work,
     "subsets": subsets,
     "growth": growth,
