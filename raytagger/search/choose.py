@@ -15,8 +15,8 @@ def choose_index(asked: str, labels: int, features: str) -> str:
 
     `dense` vectors alone: every label's cosine up to 100,000 labels, then HNSW. Measured (benchmark `dense_index`):
     at 78,000 labels the cosines cost 3.4 % of what MiniLM does, and HNSW loses 1.3 % of the ten best. Trained term
-    weights: one matrix of all labels (one-vs-rest) up to 2,000 labels, then a tree. Measured (benchmark `growth`): a
-    tree is cheaper from about 1,270 labels on; at 2,000 the matrix costs 1.4 times as much, 11 µs a document, and
+    weights: one matrix of all labels (one-vs-rest) up to 2,000 labels, then a tree. Measured (benchmark `growth`):
+    a tree is cheaper from about 1,270 labels on; at 2,000 the matrix costs 1.4 times as much, 11 µs a document, and
     ranks better.
 
     Args:
