@@ -220,7 +220,7 @@ def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
     rows = np.flatnonzero(chosen.validation_B)
     gold = sp.csr_matrix(chosen.gold[rows])
     every = _candidates(draft, material.slabs, panel, draft.seen_L)
-    seen = _rows(every, rows)
+    seen = every.take(rows)
     right_BC = right_pairs(seen, gold)
     panel = panel._replace(curves=member_curves(seen, right_BC))
     words_NV = sp.csr_matrix(sp.vstack([slab.words_BV for slab in material.slabs]))
@@ -231,7 +231,7 @@ def _fit_panel(material: _Material, numbers: tuple[int, ...]) -> _Fit:
     guessed = guess_unseen(pseudo if len(material.judged_J) else None, len(numbers), material.seed)
     odds_NC = guessed.odds_DC if guessed.odds_DC is not None else guessed.gate.odds(pseudo.fact_DCF)
     panel = panel._replace(seen=joined.gate, curve=joined.curve, offset_L=joined.offset_L, unseen=guessed.gate)
-    both = Both(seen, joined.odds_BC, _rows(unseen, rows), odds_NC[rows], gold)
+    both = Both(seen, joined.odds_BC, unseen.take(rows), odds_NC[rows], gold)
     others = _others(material, panel, words_NV, every, unseen, odds_NC)
     spread_M2 = np.stack(
         [
@@ -252,12 +252,11 @@ def _others(
     odds_NC: np.ndarray,
 ) -> Both:
     """Training documents with a pseudo-unseen label: members learnt their seen labels, so they tell no price."""
-    gold = material.chosen.gold
-    has_N = np.asarray(gold[:, material.pseudo_J].sum(axis=1)).ravel() > 0
+    has_N = np.asarray(material.chosen.gold[:, material.pseudo_J].sum(axis=1)).ravel() > 0
     rows = np.flatnonzero(has_N & ~material.chosen.validation_B)
-    seen = _rows(every, rows)
+    seen = every.take(rows)
     odds_BC = panel.odds(seen, material.draft.facts(panel, seen, sp.csr_matrix(words_NV[rows]), True), True)
-    return Both(seen, odds_BC, _rows(unseen, rows), odds_NC[rows], sp.csr_matrix(gold[rows]))
+    return Both(seen, odds_BC, unseen.take(rows), odds_NC[rows], sp.csr_matrix(material.chosen.gold[rows]))
 
 
 def _pseudo(material: _Material, panel: Panel, words_NV: sp.csr_matrix) -> tuple[Candidates, Pseudo]:
@@ -292,27 +291,7 @@ def _candidates(
     tagger: BlendTagger, slabs: Sequence[BlendFeatures], panel: Panel, allowed_L: BoolArray
 ) -> Candidates:
     """Candidates of all documents, slab by slab."""
-    parts = [tagger.candidates(panel, slab.members, allowed_L, DEPTH) for slab in slabs]
-    width = max(part.label_BC.shape[1] for part in parts)
-    missing = [width - part.label_BC.shape[1] for part in parts]
-    pairs = list(zip(parts, missing, strict=True))
-    return Candidates(
-        np.concatenate([np.pad(part.label_BC, ((0, 0), (0, more)), constant_values=PAD) for part, more in pairs]),
-        np.concatenate([np.pad(part.score_MBC, ((0, 0), (0, 0), (0, more))) for part, more in pairs], axis=1),
-        np.concatenate([np.pad(part.rank_MBC, ((0, 0), (0, 0), (0, more))) for part, more in pairs], axis=1),
-        np.concatenate([part.best_MB for part in parts], axis=1),
-        np.concatenate([part.blank_MB for part in parts], axis=1),
-    )
-
-
-def _rows(candidates: Candidates, rows: np.ndarray) -> Candidates:
-    return Candidates(
-        candidates.label_BC[rows],
-        candidates.score_MBC[:, rows],
-        candidates.rank_MBC[:, rows],
-        candidates.best_MB[:, rows],
-        candidates.blank_MB[:, rows],
-    )
+    return Candidates.concatenate([tagger.candidates(panel, slab.members, allowed_L, DEPTH) for slab in slabs])
 
 
 def _shares(gate: Gate, fact_PF: np.ndarray, members: int, times: int) -> np.ndarray:

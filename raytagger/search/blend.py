@@ -37,6 +37,35 @@ class Candidates(NamedTuple):
     best_MB: FloatArray
     blank_MB: BoolArray = np.zeros((1, 1), bool)
 
+    def take(self, rows: np.ndarray) -> Candidates:
+        """Those of some documents, int64 rows."""
+        return Candidates(
+            self.label_BC[rows],
+            self.score_MBC[:, rows],
+            self.rank_MBC[:, rows],
+            self.best_MB[:, rows],
+            self.blank_MB[:, rows],
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Candidates]) -> Candidates:
+        """Those of several batches of documents."""
+        width = max(part.label_BC.shape[1] for part in parts)
+
+        def joined(values: Sequence[np.ndarray], axis: int, filled: int = 0) -> np.ndarray:
+            more = [[(0, 0)] * (one.ndim - 1) + [(0, width - one.shape[-1])] for one in values]
+            return np.concatenate(
+                [np.pad(one, pad, constant_values=filled) for one, pad in zip(values, more, strict=True)], axis=axis
+            )
+
+        return Candidates(
+            joined([part.label_BC for part in parts], 0, PAD),
+            joined([part.score_MBC for part in parts], 1),
+            joined([part.rank_MBC for part in parts], 1),
+            np.concatenate([part.best_MB for part in parts], axis=1),
+            np.concatenate([part.blank_MB for part in parts], axis=1),
+        )
+
 
 class Gate(NamedTuple):
     """Facts of a pair to log odds.
