@@ -20,7 +20,7 @@ from raytagger.corpus import LabelSet
 from raytagger.doctor.neighbours import NEIGHBOURS, find_hubs, nearest_labels
 from raytagger.encoders import Encoder
 from raytagger.errors import SettingsError
-from raytagger.labels.bank import PIECE_TEXTS
+from raytagger.labels.bank import calls
 from raytagger.progress import Progress, silent
 from raytagger.schema import PAD, BoolArray, FloatArray, Scores
 from raytagger.vectors.scripts import MARK, UNSPACED, characters_of, visible
@@ -185,11 +185,11 @@ class _Texts:
 
 def _embed(texts: Sequence[str], encoder: Encoder, prompt: str, progress: Progress) -> tuple[FloatArray, BoolArray]:
     vectors, cuts = [np.zeros((0, encoder.width), np.float32)], [np.zeros(0, bool)]
-    for start in range(0, len(texts), PIECE_TEXTS):
-        vector_SD, cut_S = encoder.encode(texts[start : start + PIECE_TEXTS], prompt)
+    for start, stop in calls(len(texts)):
+        vector_SD, cut_S = encoder.encode(texts[start:stop], prompt)
         vectors.append(vector_SD)
         cuts.append(cut_S)
-        progress("encoding label texts", min(start + PIECE_TEXTS, len(texts)), len(texts))
+        progress("encoding label texts", stop, len(texts))
     return np.concatenate(vectors), np.concatenate(cuts)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from raytagger.progress import Progress, silent
 from raytagger.schema import FloatArray
 from raytagger.store import FileEntry, Store, at_once, join
 
-SLAB_TEXTS, PIECE_TEXTS = 1024, 128  # of a file, and of what is encoded between two lines of progress
+SLAB_TEXTS, FIRST_TEXTS = 1024, 128  # of a file and of an encoder's call; of a call among the first texts
 ABOUT = "_about.json"  # beside an encoder's embeddings; no list of these has a name that begins so
 UNKNOWN = "unknown"
 KEY_BYTES = 16
@@ -68,12 +68,14 @@ class LabelBank:
         new = [text for key, text in _by_key(texts).items() if key not in known]
         if new:
             progress("label bank", 0, len(new))
-        for start in range(0, len(new), SLAB_TEXTS):
-            slab, parts = new[start : start + SLAB_TEXTS], list[FloatArray]()
-            for first in range(0, len(slab), PIECE_TEXTS):
-                parts.append(encode(slab[first : first + PIECE_TEXTS]))
-                progress("label bank", min(start + first + PIECE_TEXTS, start + len(slab)), len(new))
-            vector_SD = np.concatenate(parts)
+        parts: list[FloatArray] = []
+        for start, stop in calls(len(new)):
+            parts.append(encode(new[start:stop]))
+            progress("label bank", stop, len(new))
+            if stop % SLAB_TEXTS and stop < len(new):
+                continue
+            vector_SD, parts = np.concatenate(parts), []
+            slab = new[stop - len(vector_SD) : stop]
             self.add(slab, encoder_id, vector_SD)
             known.update(zip(map(text_key, slab), vector_SD.astype(np.float16), strict=True))
         vector_LD = np.stack([known[key] for key in keys]).astype(np.float32)
@@ -155,6 +157,15 @@ class LabelBank:
                 return _read_columns(file, ["key"])["key"].to_pylist()
         except DAMAGE:
             return self._read_part(entry)[0]  # the whole file tells damage from a line that went dead
+
+
+def calls(texts: int) -> Iterator[tuple[int, int]]:
+    """First and last of the texts that are encoded at once, between two lines of progress.
+
+    Few at first, so that a slow encoder shows soon how slow it is; then 1,024, of which each costs less.
+    """
+    slow = min(texts, SLAB_TEXTS)
+    return pairwise([*range(0, slow, FIRST_TEXTS), *range(slow, texts, SLAB_TEXTS), texts])
 
 
 def _read_columns(file: BinaryIO, columns: list[str]) -> pa.Table:

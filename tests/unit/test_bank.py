@@ -101,10 +101,10 @@ def test_progress_is_told(labels_bank, small_slabs):
 
 
 def test_progress_is_told_before_a_slab_is_full(labels_bank, tmp_path):
-    texts, told = [f"label {number}" for number in range(300)], []
+    texts, told = [f"label {number}" for number in range(2100)], []
     found = labels_bank.embed(texts, "encoder", Counting(), lambda *what: told.append(what))
-    assert told == [("label bank", done, 300) for done in (0, 128, 256, 300)]
-    assert len(parts(tmp_path)) == 1
+    assert told == [("label bank", done, 2100) for done in (*range(0, 1025, 128), 2048, 2100)]
+    assert len(parts(tmp_path)) == 3
     np.testing.assert_array_equal(found.vector_LD, expected(texts))
 
 

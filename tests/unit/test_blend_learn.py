@@ -291,10 +291,10 @@ def test_a_gain_within_chance_is_worth_no_bias(zsr, bias):
 
 def test_a_gain_smaller_than_its_price_is_worth_no_bias():
     start, middle = point_of(0.0, 0.5, 0.7, 0.1, 0.0, 4000), point_of(0.3, 0.5, 0.699, 0.104, 0.0, 4000)
-    dear = point_of(0.7, 0.499, 0.691, 0.107, 0.0, 4000)
-    assert dear.gains(start, 0.0, 0)
-    assert choose_bias([start, dear], 0.06, 0.01, 0) == 0.0
-    assert choose_bias([start, middle, dear], 0.06, 0.01, 0) == 0.3
+    costly = point_of(0.7, 0.499, 0.691, 0.107, 0.0, 4000)
+    assert costly.gains(start, 0.0, 0)
+    assert choose_bias([start, costly], 0.06, 0.01, 0) == 0.0
+    assert choose_bias([start, middle, costly], 0.06, 0.01, 0) == 0.3
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.3, 0.85, 0.99])
